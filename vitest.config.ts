@@ -1,0 +1,41 @@
+import { defineConfig } from 'vitest/config'
+
+const withServers = { globalSetup: ['packages/testbed/src/global-setup.ts'], hookTimeout: 60_000 }
+
+export default defineConfig({
+  test: {
+    coverage: { provider: 'v8', include: ['packages/*/src/**'], reporter: ['text', 'json-summary'] },
+    projects: [
+      // No servers: runs anywhere in seconds.
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['packages/*/test/**/*.test.ts', 'apps/lab/repo/**/*.test.ts'],
+          exclude: ['**/*.integration.test.ts'],
+        },
+      },
+      // Real servers: every adapter runs its conformance suite here.
+      {
+        extends: true,
+        test: {
+          ...withServers,
+          name: 'integration',
+          include: ['packages/*/test/**/*.integration.test.ts', 'apps/demo/test/**/*.test.ts'],
+          testTimeout: 20_000,
+        },
+      },
+      // Publish to a local registry, install into an empty host, run it.
+      {
+        extends: true,
+        test: {
+          ...withServers,
+          name: 'e2e',
+          include: ['apps/lab/e2e/**/*.test.ts'],
+          testTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+})
