@@ -1,0 +1,104 @@
+import { checkKnownOptions, checkMs, checkName } from '../runtime/check.ts'
+import { type Clock, systemClock } from '../runtime/clock.ts'
+import type { LockFeatures } from '../lock/lock-driver.ts'
+import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
+import { checkPlugin, type Plugin } from '../registry/plugin.ts'
+import { defaultResolveFrom, toFolder } from '../registry/resolve-module.ts'
+import { type Environment, Variables } from '../registry/variables.ts'
+
+export interface ClusterOptions {
+  /** Name of the cluster, the prefix of everything stored. Default: `CLUSTER_NAME`, else `app`. */
+  readonly name?: string
+  /** Name of this process. Default: `NODE_ID`, else the host name with `NODE_APP_INSTANCE` or a random suffix. */
+  readonly nodeId?: string
+  /** Adapters registered in code: `redisLock({ url })`. The environment still chooses where it says something. */
+  readonly plugins?: readonly Plugin[]
+  /** Sets up only these; using another one is then an error that says so. Default: all. */
+  readonly capabilities?: readonly CapabilityName[]
+  /** What the backends must guarantee; start fails where one does not: `{ lock: { scope: 'cluster' } }`. */
+  readonly require?: { readonly lock?: Partial<LockFeatures> }
+  /** Where settings are read from. Default: `process.env`; `{}` for none. */
+  readonly env?: Environment
+  /** `SHOP_` reads `SHOP_LOCK_ADAPTER` before `LOCK_ADAPTER`. */
+  readonly envPrefix?: string
+  /** Folder, file or `import.meta.url` that adapter packages are resolved from. Default: the main module's folder. */
+  readonly resolveFrom?: string
+  /** How long the start may take, in ms. Default 10,000. */
+  readonly connectTimeoutMs?: number
+  /** The deadline of a call that names none, in ms. Default 5,000. */
+  readonly callTimeoutMs?: number
+  /** For tests: see `ManualClock` in `@multinode/core/testing`. */
+  readonly clock?: Clock
+}
+
+/** The options, checked and completed. */
+export interface ClusterSettings {
+  readonly clusterName: string
+  readonly clusterNameIsDefault: boolean
+  readonly nodeId: string | undefined
+  readonly instance: string | undefined
+  readonly plugins: readonly Plugin[]
+  readonly capabilities: readonly CapabilityName[]
+  readonly require: Readonly<Partial<Record<CapabilityName, Readonly<Record<string, unknown>>>>>
+  readonly variables: Variables
+  readonly folder: string
+  readonly connectTimeoutMs: number
+  readonly callTimeoutMs: number
+  readonly clock: Clock
+}
+
+const knownOptions: readonly (keyof ClusterOptions)[] = [
+  'name',
+  'nodeId',
+  'plugins',
+  'capabilities',
+  'require',
+  'env',
+  'envPrefix',
+  'resolveFrom',
+  'connectTimeoutMs',
+  'callTimeoutMs',
+  'clock',
+]
+
+const anyName = new RegExp(`^(${capabilityNames.join('|')})$`)
+
+export function readSettings(options: ClusterOptions): ClusterSettings {
+  checkKnownOptions('createCluster', options, knownOptions)
+  const variables = new Variables(options.env ?? process.env, checkPrefix(options.envPrefix))
+  const name = variables.read(['CLUSTER_NAME'])
+  const nodeId = variables.read(['NODE_ID'])
+  checkKnownOptions('require', options.require ?? {}, capabilityNames)
+  for (const capability of options.capabilities ?? []) checkName('capabilities', capability, anyName)
+  return {
+    clusterName: checkName(
+      options.name === undefined && name !== undefined ? name.name : 'name',
+      options.name ?? name?.value ?? 'app',
+      /^[A-Za-z0-9_.-]{1,64}$/,
+    ),
+    clusterNameIsDefault: options.name === undefined && name === undefined,
+    nodeId: checkNodeId(options.nodeId, nodeId),
+    instance: variables.read(['NODE_APP_INSTANCE'])?.value,
+    plugins: (options.plugins ?? []).map((plugin, index) => checkPlugin(plugin, `plugins[${index}]`)),
+    capabilities: options.capabilities ?? capabilityNames,
+    require: options.require ?? {},
+    variables,
+    folder: toFolder(options.resolveFrom ?? defaultResolveFrom()),
+    connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, { min: 1 }),
+    callTimeoutMs: checkMs('callTimeoutMs', options.callTimeoutMs ?? 5_000, { min: 1 }),
+    clock: options.clock ?? systemClock,
+  }
+}
+
+function checkPrefix(prefix: string | undefined): string {
+  return prefix === undefined ? '' : checkName('envPrefix', prefix, /^[A-Z][A-Z0-9_]*_$/)
+}
+
+function checkNodeId(
+  option: string | undefined,
+  variable: { name: string; value: string } | undefined,
+): string | undefined {
+  const pattern = /^[A-Za-z0-9_.:@-]{1,128}$/
+  if (option !== undefined) return checkName('nodeId', option, pattern)
+  return variable === undefined ? undefined : checkName(variable.name, variable.value, pattern)
+}

@@ -1,0 +1,150 @@
+import { capabilities, isBuilt, type PortableTypes } from '../capabilities.ts'
+import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
+import { type AdapterChoice, chooseAdapter } from '../registry/choose-adapter.ts'
+import { capabilityNames } from '../registry/capability-name.ts'
+import { ConnectionPool } from '../registry/connection-pool.ts'
+import { resolvePackage } from '../registry/resolve-module.ts'
+import { adapterVariables } from '../registry/variables.ts'
+import { Cluster, type ClusterPart } from './cluster.ts'
+import { type ClusterOptions, type ClusterSettings, readSettings } from './cluster-options.ts'
+import { identify } from './identity.ts'
+import { openDriver, type OpenedDriver, type Opening } from './open-driver.ts'
+import { Reporter } from './reporter.ts'
+
+/** A choice for a capability that this version of core has. */
+type BuiltChoice = AdapterChoice & { readonly capability: keyof PortableTypes }
+
+/**
+ * Chooses, loads and connects the adapter of every capability, by the environment and the plugins given in code, and
+ * resolves with a cluster object that is ready. Rejects within `connectTimeoutMs` (default 10 s) with a typed error that names
+ * each capability that failed and why; nothing is left open then. With nothing said it is one node on memory.
+ *
+ * @throws `MISCONFIGURED` for settings that are wrong or contradict each other, `NOT_FOUND` for an adapter that is not
+ * installed, `UNAVAILABLE` for a backend that could not be reached
+ */
+export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const settings = readSettings(options)
+  const choices = chooseAll(settings)
+  const start = new AbortController()
+  const opening: Opening = {
+    settings,
+    node: identify(settings),
+    connections: new ConnectionPool(),
+    reporter: new Reporter(),
+    signal: start.signal,
+  }
+  const opened = await openAll(choices, opening, start)
+  try {
+    checkRequired(opened, settings)
+    const parts = opened.map((each) => ({ ...each, notes: notesFor(each, opened) }))
+    warnOfRisks(parts, opening)
+    return new Cluster(parts, opening)
+  } catch (error) {
+    await closeAll(opened)
+    throw error
+  }
+}
+
+/**
+ * A capability that core does not have yet is left out, unless somebody named an adapter for it: then its loading, or
+ * the lack of the capability, must be an error and not silence.
+ */
+function chooseAll(settings: ClusterSettings): BuiltChoice[] {
+  const choices: BuiltChoice[] = []
+  for (const name of settings.capabilities) {
+    const choice = chooseAdapter(name, {
+      variables: settings.variables,
+      plugins: settings.plugins,
+      isInstalled: (packageName) => resolvePackage(packageName, settings.folder) !== undefined,
+    })
+    if (isBuilt(name)) choices.push({ ...choice, capability: name })
+    else if (choice.named === 'by-capability' || choice.named === 'in-code') throw notBuilt(choice)
+  }
+  return choices
+}
+
+function notBuilt(choice: AdapterChoice): MultinodeError {
+  return new MultinodeError(
+    'UNSUPPORTED',
+    `${choice.because}: this version of @multinode/core has no ${choice.capability} yet; it has ` +
+      `${Object.keys(capabilities).join(', ')}. Update @multinode/core, or unset the variable.`,
+    { capability: choice.capability },
+  )
+}
+
+async function openAll(
+  choices: readonly BuiltChoice[],
+  opening: Opening,
+  start: AbortController,
+): Promise<(OpenedDriver & { choice: BuiltChoice })[]> {
+  const attempts = choices.map(async (choice) => ({
+    ...(await openDriver(choice, capabilities[choice.capability], opening)),
+    choice,
+  }))
+  const results = await Promise.allSettled(attempts)
+  const opened = results.filter((result) => result.status === 'fulfilled').map((result) => result.value)
+  const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason)
+  if (failures.length === 0) return opened
+  start.abort()
+  await closeAll(opened)
+  throw oneError(failures)
+}
+
+async function closeAll(opened: readonly OpenedDriver[]): Promise<void> {
+  await Promise.allSettled(opened.map((each) => each.driver.close()))
+}
+
+function oneError(failures: readonly unknown[]): unknown {
+  const [first] = failures
+  if (failures.length === 1) return first
+  const messages = failures.map((failure) => (failure instanceof Error ? failure.message : String(failure)))
+  return new MultinodeError(
+    isMultinodeError(first) ? first.code : 'INTERNAL',
+    `${failures.length} capabilities failed to start:\n- ${messages.join('\n- ')}`,
+    { cause: new AggregateError(failures) },
+  )
+}
+
+function checkRequired(opened: readonly OpenedDriver[], settings: ClusterSettings): void {
+  for (const capability of capabilityNames) {
+    const part = opened.find((each) => each.choice.capability === capability)
+    for (const [feature, wanted] of Object.entries(settings.require[capability] ?? {})) {
+      const actual = part?.driver.features[feature]
+      if (actual === wanted) continue
+      const found =
+        part === undefined ? 'is not set up' : `on ${part.backend} has ${feature} ${String(actual)}`
+      throw new MultinodeError(
+        'MISCONFIGURED',
+        `This app requires ${capability} with ${feature} ${String(wanted)}, but ${capability} ${found}. ` +
+          `Choose another adapter with ${adapterVariables[capability][0]}.`,
+        { capability, details: { feature, wanted, actual } },
+      )
+    }
+  }
+}
+
+/** Right on one node only: some capabilities are shared with other nodes, this one is not. */
+function notesFor(part: OpenedDriver, all: readonly OpenedDriver[]): readonly string[] {
+  const someAreShared = all.some((each) => each.driver.address !== null)
+  if (part.driver.address !== null || !someAreShared) return []
+  return [`${part.choice.capability} is on ${part.backend} while others are shared: right on one node only`]
+}
+
+function warnOfRisks(parts: readonly ClusterPart[], { settings, node, reporter }: Opening): void {
+  for (const part of parts) {
+    for (const note of part.notes)
+      reporter.warn(`${note}. Set ${adapterVariables[part.choice.capability][0]}.`)
+    if (part.usesDefaultAddress) {
+      reporter.warn(
+        `${part.choice.capability} uses the default address ${String(part.driver.address)}: ` +
+          `set ${part.choice.capability.toUpperCase()}_ADAPTER_${part.backend.toUpperCase()}_URL or ${part.backend.toUpperCase()}_URL.`,
+      )
+    }
+  }
+  if (settings.clusterNameIsDefault && parts.some((part) => part.driver.address !== null)) {
+    reporter.warn(
+      `CLUSTER_NAME is not set: this app shares the name ${JSON.stringify(node.clusterName)} with every other app on ` +
+        'the same backend that does not set it either.',
+    )
+  }
+}

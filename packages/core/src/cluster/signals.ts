@@ -1,0 +1,48 @@
+import { checkKnownOptions, checkMs } from '../runtime/check.ts'
+import type { Cluster } from './cluster.ts'
+
+export interface SignalOptions {
+  /** How long running work may go on, in ms. Default 30,000. */
+  readonly deadlineMs?: number
+  /** Runs first: stop taking requests. A failure is reported and does not stop the shutdown. */
+  readonly beforeDrain?: () => void | Promise<void>
+}
+
+const signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT']
+
+export function handleSignals(
+  cluster: Cluster,
+  options: SignalOptions,
+  report: (error: unknown) => void,
+): () => void {
+  checkKnownOptions('handleSignals', options, ['deadlineMs', 'beforeDrain'])
+  const deadlineMs = checkMs('deadlineMs', options.deadlineMs ?? 30_000, { min: 0 })
+  let isStopping = false
+  const remove = (): void => {
+    for (const signal of signals) process.off(signal, onSignal)
+  }
+  function onSignal(signal: NodeJS.Signals): void {
+    if (isStopping) {
+      endBy(signal)
+      return
+    }
+    isStopping = true
+    void shutDown().finally(() => endBy(signal))
+  }
+  async function shutDown(): Promise<void> {
+    try {
+      await options.beforeDrain?.()
+    } catch (error) {
+      report(error)
+    }
+    await cluster.drain({ deadlineMs })
+    await cluster.close()
+  }
+  function endBy(signal: NodeJS.Signals): void {
+    remove()
+    // Sent again without our handler, it ends the process in the usual way, with the exit status that parents expect.
+    process.kill(process.pid, signal)
+  }
+  for (const signal of signals) process.on(signal, onSignal)
+  return remove
+}

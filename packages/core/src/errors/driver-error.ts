@@ -1,0 +1,27 @@
+import { isMultinodeError, MultinodeError } from './multinode-error.ts'
+
+/** Where an error came up, for people who read it. */
+export interface ErrorOrigin {
+  capability: string
+  backend: string
+  operation: string
+}
+
+/**
+ * What a portable type rejects with when its driver failed. A driver's own typed errors pass unchanged; anything
+ * else is a defect of the driver and is wrapped, exactly once, as `INTERNAL`.
+ */
+export function toDriverError(error: unknown, origin: ErrorOrigin): MultinodeError {
+  if (isMultinodeError(error)) return error
+  return new MultinodeError(
+    'INTERNAL',
+    `${origin.capability} on ${origin.backend}: ${origin.operation} failed: ${reasonOf(error)}. ` +
+      'This is a defect of the adapter: please report it with the cause.',
+    { cause: error, capability: origin.capability, backend: origin.backend },
+  )
+}
+
+/** A thrown value in words, whatever was thrown. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,14 @@
+import type { CapabilityName } from '../registry/capability-name.ts'
+import type { NodeIdentity } from '../registry/plugin.ts'
+import type { Clock } from './clock.ts'
+
+/** What core gives every portable type besides its driver. */
+export interface CapabilityContext {
+  readonly capability: CapabilityName
+  readonly backend: string
+  readonly node: NodeIdentity
+  readonly clock: Clock
+  readonly callTimeoutMs: number
+  /** Background trouble that no caller is waiting for. Never throws. */
+  readonly report: (error: unknown) => void
+}

@@ -1,0 +1,26 @@
+import type { Clock } from './clock.ts'
+
+/**
+ * Settles as `work` does, or rejects with `onTimeout()` after `timeoutMs`. What `work` does later is ignored, so
+ * its own effects must be harmless or undone by the caller.
+ */
+export function withDeadline<T>(
+  clock: Clock,
+  timeoutMs: number,
+  work: Promise<T>,
+  onTimeout: () => Error,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const timer = clock.setTimer(() => reject(onTimeout()), timeoutMs, 'foreground')
+    work.then(
+      (value) => {
+        timer.cancel()
+        resolve(value)
+      },
+      (error: unknown) => {
+        timer.cancel()
+        reject(error)
+      },
+    )
+  })
+}

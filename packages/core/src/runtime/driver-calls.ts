@@ -1,0 +1,33 @@
+import { toDriverError } from '../errors/driver-error.ts'
+import { MultinodeError } from '../errors/multinode-error.ts'
+import type { CapabilityContext } from './capability-context.ts'
+import { withDeadline } from './deadline.ts'
+
+/**
+ * How every portable type calls its driver: with a deadline of core's own, and with failures wrapped exactly once.
+ * Drivers keep their own deadline (they know whether a request left); this one comes 5 % later and is for those
+ * that fail to.
+ */
+export class DriverCalls {
+  readonly #context: CapabilityContext
+
+  constructor(context: CapabilityContext) {
+    this.#context = context
+  }
+
+  async call<T>(operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+    const { capability, backend, clock } = this.#context
+    try {
+      return await withDeadline(clock, timeoutMs * 1.05, work(), () => {
+        return new MultinodeError(
+          'TIMEOUT',
+          `${capability} on ${backend}: ${operation} was not answered within ${timeoutMs} ms. ` +
+            'It may still take effect; check the backend, then try again.',
+          { capability, backend, outcome: 'unknown', details: { operation, timeoutMs } },
+        )
+      })
+    } catch (error) {
+      throw toDriverError(error, { capability, backend, operation })
+    }
+  }
+}

@@ -1,0 +1,2 @@
+export { ManualClock } from './manual-clock.ts'
+export { capabilityContext, pluginContext, type ContextOptions } from './contexts.ts'
