@@ -34,4 +34,6 @@ export {
   type PluginContext,
 } from './registry/plugin.ts'
 export type { CapabilityContext } from './runtime/capability-context.ts'
-export { type Clock, type Instant, type Timer } from './runtime/clock.ts'
+export { checkKnownOptions } from './runtime/check.ts'
+export { type Clock, type Instant, systemClock, type Timer } from './runtime/clock.ts'
+export { withDeadline } from './runtime/deadline.ts'

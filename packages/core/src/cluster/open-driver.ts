@@ -8,6 +8,7 @@ import type { ConnectionPool } from '../registry/connection-pool.ts'
 import type { Driver } from '../registry/driver.ts'
 import { loadPlugin } from '../registry/load-plugin.ts'
 import type { Address, NodeIdentity, Plugin, PluginContext } from '../registry/plugin.ts'
+import { elapsedMs, now } from '../runtime/clock.ts'
 import { withDeadline } from '../runtime/deadline.ts'
 import type { ClusterSettings } from './cluster-options.ts'
 import type { Reporter } from './reporter.ts'
@@ -61,9 +62,12 @@ async function open(
   capability: Capability<PortableType>,
   opening: Opening,
 ): Promise<OpenedDriver> {
-  const { plugin, from } = await findPlugin(choice, capability, opening.settings)
+  const { settings } = opening
+  const startedAt = now(settings.clock)
+  const { plugin, from } = await findPlugin(choice, capability, settings)
   const address = chooseAddressFor(plugin, choice, opening)
-  const driver = await plugin.create(pluginContext(opening, address))
+  const leftMs = Math.max(1, Math.floor(settings.connectTimeoutMs - elapsedMs(settings.clock, startedAt)))
+  const driver = await plugin.create(pluginContext(opening, address, leftMs))
   const source = address?.source ?? (driver.address === null ? null : 'code')
   return {
     choice,
@@ -98,14 +102,18 @@ function chooseAddressFor(
   return chooseAddress(choice.capability, plugin.backend, opening.settings.variables)
 }
 
-function pluginContext(opening: Opening, address: Address | undefined): PluginContext {
+function pluginContext(
+  opening: Opening,
+  address: Address | undefined,
+  connectTimeoutMs: number,
+): PluginContext {
   const { settings, node, connections, reporter, signal } = opening
   return {
     node,
     address: address === undefined ? undefined : { url: address.url, source: address.source },
     connections,
     clock: settings.clock,
-    connectTimeoutMs: settings.connectTimeoutMs,
+    connectTimeoutMs,
     callTimeoutMs: settings.callTimeoutMs,
     signal,
     report: reporter.report,

@@ -52,7 +52,6 @@ export class MultinodeError extends Error {
   readonly details: Readonly<Record<string, unknown>>
   /** Only on failed writes. */
   readonly outcome: Outcome | undefined
-  readonly [brand] = true
 
   constructor(code: ErrorCode, message: string, context: ErrorContext = {}) {
     super(message, 'cause' in context ? { cause: context.cause } : undefined)
@@ -62,6 +61,10 @@ export class MultinodeError extends Error {
     this.backend = context.backend
     this.details = context.details ?? {}
     this.outcome = context.outcome
+  }
+
+  get [brand](): true {
+    return true
   }
 }
 

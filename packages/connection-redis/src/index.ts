@@ -1,0 +1,6 @@
+export { checkRedisOptions, openRedis, type RedisOptions } from './open-redis.ts'
+export { formatTarget, parseRedisUrl, type RedisTarget } from './redis-address.ts'
+export { RedisConnection, type RedisConnectionParts } from './redis-connection.ts'
+export { toRedisError, type RedisErrorOrigin } from './redis-errors.ts'
+export { slotPrefix } from './redis-keys.ts'
+export { RedisScript } from './redis-script.ts'

@@ -1,0 +1,92 @@
+import { type Clock, type Closable, MultinodeError, withDeadline } from '@multinode/core'
+import type { Redis } from 'ioredis'
+import { isNoScript, toRedisError } from './redis-errors.ts'
+import type { RedisScript } from './redis-script.ts'
+
+export interface RedisConnectionParts {
+  readonly client: Redis
+  /** Without secrets. */
+  readonly address: string
+  readonly clock: Clock
+  /** Whether closing ends the client: not when it was handed in. */
+  readonly ownsClient: boolean
+}
+
+/**
+ * A connected client whose every command settles within its deadline, whatever the server does. While the server is
+ * away commands are refused at once (`UNAVAILABLE`, `not-sent`) instead of being queued, and nothing is sent twice: a command
+ * whose answer was lost rejects with `outcome: 'unknown'`. The client reconnects for ever, with jitter.
+ */
+export class RedisConnection implements Closable {
+  /** The ioredis client underneath. */
+  readonly client: Redis
+  readonly address: string
+  readonly #clock: Clock
+  readonly #ownsClient: boolean
+
+  constructor({ client, address, clock, ownsClient }: RedisConnectionParts) {
+    this.client = client
+    this.address = address
+    this.#clock = clock
+    this.#ownsClient = ownsClient
+  }
+
+  /** One command, one round trip. */
+  command(name: string, args: readonly (string | number)[], timeoutMs: number): Promise<unknown> {
+    return this.#guard(name, timeoutMs, () => this.client.call(name, ...args))
+  }
+
+  /**
+   * Runs a script by its hash: one round trip, two when the server does not have it yet (after a restart, a failover or
+   * SCRIPT FLUSH).
+   */
+  script(
+    script: RedisScript,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+    timeoutMs: number,
+  ): Promise<unknown> {
+    return this.#guard(script.name, timeoutMs, async () => {
+      try {
+        return await this.client.evalsha(script.hash, keys.length, ...keys, ...args)
+      } catch (error) {
+        if (!isNoScript(error)) throw error
+        return this.client.eval(script.source, keys.length, ...keys, ...args)
+      }
+    })
+  }
+
+  async ping(timeoutMs: number): Promise<void> {
+    await this.command('PING', [], timeoutMs)
+  }
+
+  /** Ends the connection, unless the client was handed in. A dead server delays it by a tenth of a second at most. */
+  async close(): Promise<void> {
+    if (!this.#ownsClient) return
+    const hasSocket = ['connecting', 'connect', 'ready'].includes(this.client.status)
+    const closed = hasSocket ? new Promise((resolve) => this.client.once('close', resolve)) : undefined
+    this.client.disconnect()
+    await closed
+  }
+
+  async #guard(operation: string, timeoutMs: number, work: () => Promise<unknown>): Promise<unknown> {
+    const { address } = this
+    if (this.#ownsClient && this.client.status !== 'ready') {
+      throw toRedisError(new Error('the connection is down'), { address, operation, outcome: 'not-sent' })
+    }
+    try {
+      return await withDeadline(this.#clock, timeoutMs, work(), () => this.#timeout(operation, timeoutMs))
+    } catch (error) {
+      throw toRedisError(error, { address, operation, outcome: 'unknown' })
+    }
+  }
+
+  #timeout(operation: string, timeoutMs: number): MultinodeError {
+    return new MultinodeError(
+      'TIMEOUT',
+      `Redis at ${this.address}: no answer to ${operation} within ${timeoutMs} ms. It may still take effect; ` +
+        'check the server and the network, then try again.',
+      { backend: 'redis', outcome: 'unknown', details: { address: this.address, operation, timeoutMs } },
+    )
+  }
+}

@@ -1,0 +1,10 @@
+const escapes: Readonly<Record<string, string>> = { '%': '%25', '{': '%7B', '}': '%7D' }
+
+/**
+ * The common beginning of all keys of one thing, which puts them into one slot of a Redis Cluster:
+ * `{<cluster>:<capability>:<name>}`. Braces in the user's name are escaped, because the first closing one would end the
+ * hash tag; different names never meet.
+ */
+export function slotPrefix(clusterName: string, capability: string, name: string): string {
+  return `{${clusterName}:${capability}:${name.replace(/[%{}]/g, (character) => escapes[character] ?? character)}}`
+}

@@ -1,0 +1,8 @@
+import { redisLock } from './plugin.ts'
+
+export { redisLock } from './plugin.ts'
+export { RedisLock } from './redis-lock.ts'
+export type { RedisOptions } from '@multinode/connection-redis'
+
+/** What core loads for `LOCK_ADAPTER=redis`. */
+export default redisLock()
