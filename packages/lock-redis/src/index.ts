@@ -1,3 +1,4 @@
+import type { LockPlugin } from '@multinode/core'
 import { redisLock } from './plugin.ts'
 
 export { redisLock } from './plugin.ts'
@@ -5,4 +6,5 @@ export { RedisLock } from './redis-lock.ts'
 export type { RedisOptions } from '@multinode/connection-redis'
 
 /** What core loads for `LOCK_ADAPTER=redis`. */
-export default redisLock()
+const plugin: LockPlugin = redisLock()
+export default plugin

@@ -61,10 +61,7 @@ export class MultinodeError extends Error {
     this.backend = context.backend
     this.details = context.details ?? {}
     this.outcome = context.outcome
-  }
-
-  get [brand](): true {
-    return true
+    Object.defineProperty(this, brand, { value: true })
   }
 }
 

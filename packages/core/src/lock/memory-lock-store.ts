@@ -28,11 +28,13 @@ interface LockRecord {
  * the others `claimMs`, not a whole lease.
  */
 export class MemoryLockStore {
+  /** Of all stores, so that tokens grow also when a store ends and another of its name begins. */
+  static #lastToken = 0
+
   readonly #clock: Clock
   readonly #records = new Map<string, LockRecord>()
   readonly #wakers = new Map<string, () => void>()
   readonly #tombstones = new Map<string, number>()
-  #lastToken = 0
   #sweepAtSize = 1_000
 
   constructor(clock: Clock) {
@@ -134,8 +136,8 @@ export class MemoryLockStore {
   }
 
   #grant(record: LockRecord, owner: string, expiresAtMs: number): AcquireReply {
-    const token = Math.max(this.#lastToken + 1, Math.floor(this.#clock.wallMs() * 1000))
-    this.#lastToken = token
+    const token = Math.max(MemoryLockStore.#lastToken + 1, Math.floor(this.#clock.wallMs() * 1000))
+    MemoryLockStore.#lastToken = token
     record.holder = { owner, token, expiresAtMs }
     if (record.queue[0]?.owner === owner) record.queue.shift()
     this.#endReservation(record)

@@ -14,11 +14,12 @@ import { MemoryLockStore } from './memory-lock-store.ts'
 const hubPart = Symbol('multinode.lock')
 
 /** Locks within this process: excludes the cluster objects of one name from each other, and no other process. */
-export class MemoryLock implements LockDriver {
+class MemoryLock implements LockDriver {
   readonly features: LockFeatures = { scope: 'process', order: 'fifo' }
   readonly address = null
   readonly native: MemoryLockStore
   readonly #hub: MemoryHub
+  #closed = false
 
   constructor(context: PluginContext) {
     this.#hub = MemoryHub.join(context.node.clusterName)
@@ -50,7 +51,8 @@ export class MemoryLock implements LockDriver {
   }
 
   async close(): Promise<void> {
-    this.#hub.leave()
+    if (!this.#closed) this.#hub.leave()
+    this.#closed = true
   }
 }
 

@@ -2,7 +2,7 @@ import is from '@sindresorhus/is'
 import { MultinodeError } from '../errors/multinode-error.ts'
 
 /** The longest delay that Node's timers can count, about 24.8 days. */
-export const maxTimerMs = 2_147_483_647
+const maxTimerMs = 2_147_483_647
 
 const loneSurrogate = /\p{Surrogate}/u
 

@@ -1,2 +1,3 @@
+export { memoryLock } from '../lock/memory-lock.ts'
 export { ManualClock } from './manual-clock.ts'
 export { capabilityContext, pluginContext, type ContextOptions } from './contexts.ts'

@@ -1,0 +1,5 @@
+export type { ConformanceCase } from './conformance-case.ts'
+export { type LockCase, lockCases, type LockFlaw } from './lock/lock-cases.ts'
+export { lockConformance } from './lock/lock-conformance.ts'
+export type { LockFaults, LockHarness } from './lock/lock-harness.ts'
+export { LockWorld } from './lock/lock-world.ts'

@@ -1,0 +1,52 @@
+import { randomInt } from 'node:crypto'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { claim } from './claim.ts'
+import { testbedFolder } from './temp-folder.ts'
+
+// Below the ephemeral range of the kernel (from 32768), whose ports any outgoing connection may take between
+// our look and our use; and low enough that port + 10000, the bus of a Redis Cluster, is below it too.
+const firstPort = 10_000
+const lastPort = 19_999
+const maxTries = 500
+
+export interface ClaimedPort {
+  readonly port: number
+  readonly release: () => void
+}
+
+/** A loopback port that nobody listens on, and that no other testbed process takes until it is released. */
+export async function claimPort(): Promise<ClaimedPort> {
+  for (let tries = 0; tries < maxTries; tries++) {
+    const port = randomInt(firstPort, lastPort + 1)
+    const release = claim(join(testbedFolder('ports'), String(port)))
+    if (!release) continue
+    if (await canListen(port)) return { port, release }
+    release()
+  }
+  throw new Error(
+    `no free port between ${firstPort} and ${lastPort} in ${maxTries} tries; stop what listens there, ` +
+      `or remove ${testbedFolder('ports')}`,
+  )
+}
+
+/** Removes the claims of processes that are gone (SIGKILL leaves them). */
+export function sweepPortClaims(): void {
+  const folder = testbedFolder('ports')
+  for (const name of readdirSync(folder)) claim(join(folder, name))?.()
+}
+
+async function canListen(port: number): Promise<boolean> {
+  const server = createServer()
+  try {
+    server.listen({ port, host: '127.0.0.1', exclusive: true })
+    await once(server, 'listening')
+  } catch {
+    return false
+  }
+  server.close()
+  await once(server, 'close')
+  return true
+}
