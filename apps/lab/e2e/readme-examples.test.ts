@@ -1,0 +1,57 @@
+import { globSync } from 'node:fs'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type RedisServer, serversAvailable, startRedis } from '@multinode/testbed'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { markdownBlocks } from '../support/markdown-blocks.ts'
+import { tryRun } from '../support/run.ts'
+
+const workspace = fileURLToPath(new URL('../../..', import.meta.url))
+// Not under node_modules, where Node does not strip types, and inside the lab, so that packages resolve.
+const folder = fileURLToPath(new URL('../.examples', import.meta.url))
+const pages = globSync(['README.md', 'packages/*/README.md', 'docs/*.md'], { cwd: workspace }).sort()
+const written = 'redis://localhost:6379/0'
+
+type Example = { page: string; number: number; code: string }
+
+async function examplesOf(page: string): Promise<Example[]> {
+  const blocks = markdownBlocks(await readFile(join(workspace, page), 'utf8'))
+  const runnable = blocks.filter(({ language, info }) => language === 'ts' && info === 'run')
+  return runnable.map(({ text }, index) => ({ page, number: index + 1, code: text }))
+}
+
+const examples = (await Promise.all(pages.map(examplesOf))).flat()
+
+describe.skipIf(!serversAvailable())('examples in the documentation', () => {
+  let redis: RedisServer
+
+  beforeAll(async () => {
+    redis = await startRedis()
+    await mkdir(folder, { recursive: true })
+  })
+
+  afterAll(async () => {
+    await redis?.stop()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  test('there are some', () => {
+    expect(examples.map(({ page }) => page)).toEqual(
+      expect.arrayContaining(['README.md', 'packages/core/README.md', 'packages/lock-redis/README.md']),
+    )
+  })
+
+  test.each(examples)('example $number of $page runs as it is written', async ({ page, number, code }) => {
+    const file = join(folder, `${page.replaceAll(/\W/g, '-')}-${number}.ts`)
+    await writeFile(file, code.replaceAll(written, redis.url))
+    // As the shell line above the example of an adapter says.
+    const adapter = page.includes('-redis')
+      ? { LOCK_ADAPTER: 'redis', LOCK_ADAPTER_REDIS_URL: redis.url }
+      : {}
+    const env = { PATH: process.env['PATH'], CLUSTER_NAME: 'examples', ...adapter }
+    const outcome = await tryRun(process.execPath, [file], { cwd: workspace, env, deadlineMs: 20_000 })
+    expect(outcome).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(outcome.stdout).not.toBe('')
+  })
+})
