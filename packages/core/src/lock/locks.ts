@@ -97,7 +97,7 @@ export class Locks {
       throw lease.signal.aborted && isAbortError(error) ? lease.signal.reason : error
     } finally {
       renewal.stop()
-      await lease.release().catch(this.#context.report)
+      if (!this.#closed) await lease.release().catch(this.#context.report)
     }
   }
 
