@@ -1,0 +1,28 @@
+import path from 'node:path'
+import { MultinodeError } from '@multinode/core'
+
+export interface Configuration {
+  readonly host: string
+  /** 0 takes any free port. */
+  readonly port: number
+  readonly dataFolder: string
+}
+
+/** A blank variable counts as not set, because that is how compose files pass "nothing". */
+export function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
+  const read = (name: string): string | undefined => env[name]?.trim() || undefined
+  return {
+    // Only this machine by default: anybody who reaches the port may drain the node.
+    host: read('HOST') ?? '127.0.0.1',
+    port: toPort(read('PORT') ?? '3000'),
+    dataFolder: path.resolve(read('DATA_DIR') ?? path.join(import.meta.dirname, '..', 'data')),
+  }
+}
+
+function toPort(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text)
+  throw new MultinodeError(
+    'MISCONFIGURED',
+    `PORT=${text} is no port: give a number from 1 to 65535, or 0 for any free one.`,
+  )
+}

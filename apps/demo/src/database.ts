@@ -1,0 +1,70 @@
+import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+/** How long a statement waits for another process's write. It blocks this process, hence so short. */
+const busyTimeoutMs = 2_000
+
+const schemaVersion = 1
+
+const schema = `
+  CREATE TABLE stock (
+    item TEXT PRIMARY KEY,
+    quantity INTEGER NOT NULL CHECK (quantity >= 0),
+    token INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE orders (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    idempotency_key TEXT UNIQUE,
+    customer TEXT NOT NULL,
+    item TEXT NOT NULL REFERENCES stock (item),
+    quantity INTEGER NOT NULL,
+    placed_at_ms INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'queued',
+    node TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    print_token INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE INDEX orders_by_status ON orders (status, number);
+  INSERT INTO stock (item, quantity) VALUES
+    ('flyer', 100000), ('business-card', 50000), ('poster', 2000), ('letterpress', 30);
+`
+
+/**
+ * The records of the shop, in one file that all nodes of one machine may share. A commit is on disk when the call
+ * returns. The first process to come fills the stock.
+ */
+export function openDatabase(dataFolder: string): DatabaseSync {
+  const database = new DatabaseSync(path.join(dataFolder, 'shop.sqlite'), { timeout: busyTimeoutMs })
+  try {
+    database.exec('PRAGMA journal_mode = WAL')
+    inTransaction(database, () => prepareSchema(database))
+    return database
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+/** All of `work` or nothing; it must not wait, because the whole file is locked against other writers meanwhile. */
+export function inTransaction<T>(database: DatabaseSync, work: () => T): T {
+  database.exec('BEGIN IMMEDIATE')
+  try {
+    const result = work()
+    database.exec('COMMIT')
+    return result
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK')
+    throw error
+  }
+}
+
+function prepareSchema(database: DatabaseSync): void {
+  const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version'])
+  if (version === schemaVersion) return
+  if (version !== 0) {
+    throw new Error(`shop.sqlite has version ${version}, this program knows ${schemaVersion}`)
+  }
+  database.exec(schema)
+  database.exec(`PRAGMA user_version = ${schemaVersion}`)
+}

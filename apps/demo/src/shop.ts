@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import type { DatabaseSync } from 'node:sqlite'
+import { type Cluster, type DrainReport, MultinodeError } from '@multinode/core'
+import { inTransaction, openDatabase } from './database.ts'
+import { type OrderRequest, Orders } from './orders.ts'
+import { Printer } from './printer.ts'
+import { SheetFiles } from './sheet-files.ts'
+import { renderSheet } from './sheet.ts'
+import { ShopError } from './shop-error.ts'
+import { Stock } from './stock.ts'
+
+/** How long an order waits for others of the same item. */
+const stockWaitMs = 5_000
+
+/** The print shop of one node: takes orders, reserves the stock, has them printed. */
+export class Shop implements Disposable {
+  readonly cluster: Cluster
+  readonly orders: Orders
+  readonly stock: Stock
+  readonly sheets: SheetFiles
+  readonly #database: DatabaseSync
+  readonly #printer: Printer
+
+  constructor(cluster: Cluster, dataFolder: string, report: (message: string) => void) {
+    this.cluster = cluster
+    this.#database = openRecords(dataFolder)
+    this.orders = new Orders(this.#database)
+    this.stock = new Stock(this.#database)
+    this.sheets = new SheetFiles(dataFolder)
+    this.#printer = new Printer({
+      orders: this.orders,
+      locks: cluster.locks,
+      node: cluster.node.nodeId,
+      print: async (order) => this.sheets.write(order.id, await renderSheet(order)),
+      report,
+    })
+    this.#printer.start()
+  }
+
+  /**
+   * Reserves the stock and writes the order down, both or neither; it is printed in the background. The same key with
+   * the same request gives the order that is there already.
+   * @returns the order's id
+   * @throws `UNKNOWN_ITEM`, `OUT_OF_STOCK`, `KEY_REUSED`, `DRAINING`, or what the lock rejects with
+   */
+  async place(request: OrderRequest, idempotencyKey?: string): Promise<string> {
+    if (this.cluster.health().state !== 'running') {
+      throw new ShopError('DRAINING', 'This node takes no new orders: it is being drained. Try another one.')
+    }
+    this.#checkItem(request.item)
+    const earlier = this.#earlierOrder(request, idempotencyKey)
+    if (earlier !== undefined) return earlier
+    const id = await this.cluster.locks.run(
+      `stock:${request.item}`,
+      (lease) => this.#reserve(request, idempotencyKey, lease.token),
+      { waitMs: stockWaitMs },
+    )
+    this.#printer.wake()
+    return id
+  }
+
+  /** Maintenance mode: from now on no new orders; what is being printed is finished. Repeated calls share the result. */
+  drain(deadlineMs: number): Promise<DrainReport> {
+    this.#printer.stop()
+    return this.cluster.drain({ deadlineMs })
+  }
+
+  [Symbol.dispose](): void {
+    this.#printer.stop()
+    this.#database.close()
+  }
+
+  #checkItem(item: string): void {
+    const known = this.stock.list().map((line) => line.item)
+    if (known.includes(item)) return
+    throw new ShopError('UNKNOWN_ITEM', `item is ${JSON.stringify(item)}; known items: ${known.join(', ')}.`)
+  }
+
+  /** Both steps on the stock present the token of the lock: see {@link Stock} for why. */
+  #reserve(request: OrderRequest, idempotencyKey: string | undefined, token: number): string {
+    const { item, quantity } = request
+    const left = this.stock.read(item, token)
+    return inTransaction(this.#database, () => {
+      // Again, because the same request may have come twice at once, also to two nodes.
+      const earlier = this.#earlierOrder(request, idempotencyKey)
+      if (earlier !== undefined) return earlier
+      if (left < quantity) {
+        throw new ShopError('OUT_OF_STOCK', `quantity is ${quantity}; of ${item} there are ${left} left.`)
+      }
+      const id = randomUUID()
+      this.stock.write(item, left - quantity, token)
+      this.orders.add(id, request, idempotencyKey)
+      return id
+    })
+  }
+
+  #earlierOrder(request: OrderRequest, idempotencyKey: string | undefined): string | undefined {
+    const earlier = idempotencyKey === undefined ? undefined : this.orders.findByKey(idempotencyKey)
+    if (earlier === undefined) return undefined
+    const { customer, item, quantity } = request
+    if (earlier.customer === customer && earlier.item === item && earlier.quantity === quantity) {
+      return earlier.id
+    }
+    throw new ShopError(
+      'KEY_REUSED',
+      `Idempotency-Key is ${JSON.stringify(idempotencyKey)}, which came with another order before: ` +
+        'take a new key for a new order.',
+    )
+  }
+}
+
+function openRecords(dataFolder: string): DatabaseSync {
+  try {
+    mkdirSync(dataFolder, { recursive: true })
+    return openDatabase(dataFolder)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new MultinodeError('MISCONFIGURED', `DATA_DIR=${dataFolder} cannot be used: ${reason}`, {
+      cause: error,
+    })
+  }
+}

@@ -1,0 +1,143 @@
+import { once } from 'node:events'
+import http from 'node:http'
+import { waitUntil } from '@multinode/testbed'
+import { expect, test } from 'vitest'
+import { dataFolder, launchShop, refusal, startShop } from './support/print-shop.ts'
+
+test('the start says which adapter serves what, because of what, and how to place an order', async () => {
+  const shop = await startShop({ NODE_ID: 'press-1' })
+  const curl = await shop.child.nextLine('  curl')
+  expect(curl).toContain(`${shop.url}/orders -H 'content-type: application/json'`)
+  expect(shop.child.output()).toContain('Print shop, node press-1 of cluster app\n')
+  expect(shop.child.output()).toContain(
+    '  lock is on memory in this process, because nothing else was said\n',
+  )
+})
+
+test('GET /cluster tells what runs here', async () => {
+  const shop = await startShop({ NODE_ID: 'press-1' })
+  await shop.untilStatus(await shop.order('poster'), 'finished')
+  const cluster = await (await shop.call('/cluster')).json()
+  expect(cluster).toMatchObject({
+    describe: { nodeId: 'press-1', capabilities: [{ capability: 'lock', backend: 'memory' }] },
+    health: { state: 'running', status: 'ok' },
+    // One for the stock and one for the printing.
+    stats: { lock: { acquired: 2, lost: 0 } },
+  })
+})
+
+test('orders, stock and sheets outlive a crash, and unfinished orders are finished after it', async () => {
+  const env = { DATA_DIR: dataFolder() }
+  const first = await startShop(env)
+  const printed = await first.order('letterpress', 2)
+  await first.untilStatus(printed, 'finished')
+  const ids = await Promise.all(Array.from({ length: 20 }, () => first.order('letterpress')))
+  // Else the crash would prove nothing.
+  expect((await first.list('?status=finished')).length).toBeLessThan(15)
+  await first.child.kill('SIGKILL')
+
+  const second = await startShop(env)
+  expect(await second.left('letterpress')).toBe(8)
+  for (const id of ids) {
+    const { attempts } = await second.untilStatus(id, 'finished')
+    // The one that the crash cut short was begun twice.
+    expect(attempts).toBeLessThanOrEqual(2)
+  }
+  expect((await second.call(`/orders/${printed}/sheet`)).status).toBe(200)
+})
+
+test('maintenance mode: not ready, no new orders, what there is can still be read', async () => {
+  const shop = await startShop()
+  const id = await shop.order('poster')
+  await shop.untilStatus(id, 'finished')
+  expect((await shop.call('/readyz')).status).toBe(200)
+  const drained = await shop.call('/admin/drain', { method: 'POST' })
+  expect(await drained.json()).toEqual({ finished: true, left: {} })
+  const ready = await shop.call('/readyz')
+  expect(ready.status).toBe(503)
+  expect(await ready.json()).toMatchObject({ ready: false, state: 'draining' })
+  const refused = await shop.post('/orders', { customer: 'Ada', item: 'poster', quantity: 1 })
+  expect(refused.headers.get('retry-after')).toBe('1')
+  expect(await refusal(refused)).toMatchObject({ status: 503, code: 'DRAINING' })
+  expect((await shop.call('/livez')).status).toBe(200)
+  expect((await shop.call(`/orders/${id}/sheet`)).status).toBe(200)
+})
+
+test.for(['SIGTERM', 'SIGINT'] as const)('%s ends it by that signal, within 5 s', async (signal) => {
+  const shop = await startShop()
+  await shop.order('poster')
+  const startedAtMs = performance.now()
+  expect(await shop.child.kill(signal)).toEqual({ code: null, signal })
+  expect(performance.now() - startedAtMs).toBeLessThan(5_000)
+})
+
+test('SIGTERM does not wait for a connection that is kept alive, nor for ever for a slow request', async () => {
+  const shop = await startShop()
+  const agent = new http.Agent({ keepAlive: true })
+  await waitUntil('an answer on a connection that is kept', () => ask(agent, `${shop.url}/livez`))
+  const slow = http.request(`${shop.url}/orders`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'content-length': 100, expect: '100-continue' },
+  })
+  const cut = new Promise<Error>((resolve) => slow.once('error', resolve))
+  slow.flushHeaders()
+  // From here on the server waits for the body.
+  await once(slow, 'continue', { signal: AbortSignal.timeout(10_000) })
+  const { signal } = await shop.child.kill('SIGTERM')
+  expect(signal).toBe('SIGTERM')
+  expect(await cut).toMatchObject({ code: 'ECONNRESET' })
+  agent.destroy()
+})
+
+test('SIGTERM finishes what is being printed; what is queued waits for the next start', async () => {
+  const env = { DATA_DIR: dataFolder() }
+  const first = await startShop(env)
+  const ids = await Promise.all(Array.from({ length: 20 }, () => first.order('flyer')))
+  await first.child.kill('SIGTERM')
+  const second = await startShop(env)
+  expect((await second.list('?status=queued')).length).toBeGreaterThan(0)
+  for (const id of ids) {
+    expect(await second.untilStatus(id, 'finished')).toMatchObject({ attempts: 1 })
+  }
+})
+
+test.for<[env: Record<string, string>, message: string]>([
+  [{ PORT: 'abc' }, 'MISCONFIGURED: PORT=abc is no port: give a number'],
+  [{ PORT: '65536' }, 'MISCONFIGURED: PORT=65536 is no port'],
+  [{ HOST: '192.0.2.1' }, 'MISCONFIGURED: HOST=192.0.2.1 PORT=0 cannot be used: listen EADDRNOTAVAIL'],
+  [{ DATA_DIR: '/dev/null/data' }, 'MISCONFIGURED: DATA_DIR=/dev/null/data cannot be used: ENOTDIR'],
+  [{ CLUSTER_NAME: 'a b' }, 'INVALID_ARGUMENT: CLUSTER_NAME is "a b"'],
+  [
+    { LOCK_ADAPTER: '@acme/lock-etcd' },
+    'Install it with: npm install @acme/lock-etcd; or set LOCK_ADAPTER=memory',
+  ],
+  [{ LOCK_ADAPTER: 'rabbitmq' }, 'NOT_FOUND: LOCK_ADAPTER=rabbitmq: there is no adapter "rabbitmq" for lock'],
+  [{ CLUSTER_ADAPTER: 'etcd' }, 'CLUSTER_ADAPTER=etcd: there is no adapter "etcd" for lock'],
+])('%o: the start fails with one clear line', async ([env, message]) => {
+  const child = await launchShop(env)
+  expect(await child.exited).toEqual({ code: 1, signal: null })
+  // Whatever standard error brought last may come after the exit.
+  await waitUntil('the message', () => child.output().includes(message), { deadlineMs: 2_000 })
+  expect(child.output().trimEnd().split('\n')).toHaveLength(1)
+})
+
+test('a port that is taken is named', async () => {
+  const { url } = await startShop()
+  const port = new URL(url).port
+  const child = await launchShop({ PORT: port })
+  expect(await child.exited).toEqual({ code: 1, signal: null })
+  await waitUntil('the message', () =>
+    child.output().includes(`PORT=${port} cannot be used: listen EADDRINUSE`),
+  )
+})
+
+/** @returns whether it was answered */
+function ask(agent: http.Agent, url: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const request = http.get(url, { agent }, (response) => {
+      response.resume()
+      response.once('end', () => resolve(true))
+    })
+    request.once('error', reject)
+  })
+}

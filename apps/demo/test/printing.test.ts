@@ -1,0 +1,45 @@
+import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { waitUntil } from '@multinode/testbed'
+import { expect, test } from 'vitest'
+import { dataFolder, refusal, startShop } from './support/print-shop.ts'
+
+test('what cannot be printed is tried three times and is failed then', async () => {
+  const folder = dataFolder()
+  const shop = await startShop({ DATA_DIR: folder })
+  rmSync(path.join(folder, 'sheets'), { recursive: true })
+  const id = await shop.order('poster')
+  expect(await shop.untilStatus(id, 'failed')).toMatchObject({ attempts: 3 })
+  expect(await refusal(await shop.call(`/orders/${id}/sheet`))).toMatchObject({
+    status: 409,
+    code: 'PRINT_FAILED',
+  })
+  expect(shop.child.output()).toContain(`Order ${id} could not be printed (attempt 3 of 3): ENOENT`)
+})
+
+test('a failure that passes is not seen by the customer, who is told to wait', async () => {
+  const folder = dataFolder()
+  const sheets = path.join(folder, 'sheets')
+  const shop = await startShop({ DATA_DIR: folder })
+  rmSync(sheets, { recursive: true })
+  const id = await shop.order('poster')
+  await waitUntil('a failed attempt', () => shop.child.output().includes('attempt 1 of 3'), { everyMs: 5 })
+  const early = await shop.call(`/orders/${id}/sheet`)
+  expect(early.headers.get('retry-after')).toBe('1')
+  expect(await refusal(early)).toMatchObject({ status: 409, code: 'SHEET_NOT_READY' })
+  mkdirSync(sheets)
+  const { attempts } = await shop.untilStatus(id, 'finished')
+  expect(attempts).toBeGreaterThanOrEqual(2)
+  expect(readdirSync(sheets)).toEqual([`${id}.png`])
+})
+
+test('a start removes half-written files that nobody finishes any more, and no others', async () => {
+  const folder = dataFolder()
+  const sheets = path.join(folder, 'sheets')
+  mkdirSync(sheets)
+  for (const name of ['a.png', 'a.png.1.tmp', 'a.png.2.tmp']) writeFileSync(path.join(sheets, name), '')
+  utimesSync(path.join(sheets, 'a.png'), 0, 0)
+  utimesSync(path.join(sheets, 'a.png.1.tmp'), 0, 0)
+  await startShop({ DATA_DIR: folder })
+  expect(readdirSync(sheets).toSorted()).toEqual(['a.png', 'a.png.2.tmp'])
+})
