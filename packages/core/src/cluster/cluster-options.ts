@@ -1,4 +1,11 @@
-import { checkKnownOptions, checkMs, checkName } from '../runtime/check.ts'
+import {
+  checkArray,
+  checkKnownOptions,
+  checkMs,
+  checkName,
+  checkObject,
+  checkString,
+} from '../runtime/check.ts'
 import { type Clock, systemClock } from '../runtime/clock.ts'
 import type { LockFeatures } from '../lock/lock-driver.ts'
 import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
@@ -69,6 +76,12 @@ export function readSettings(options: ClusterOptions): ClusterSettings {
   const name = variables.read(['CLUSTER_NAME'])
   const nodeId = variables.read(['NODE_ID'])
   checkKnownOptions('require', options.require ?? {}, capabilityNames)
+  for (const [capability, features] of Object.entries(options.require ?? {})) {
+    checkObject(`require.${capability}`, features)
+  }
+  checkArray('capabilities', options.capabilities ?? [])
+  checkArray('plugins', options.plugins ?? [])
+  checkString('resolveFrom', options.resolveFrom ?? '')
   for (const capability of options.capabilities ?? []) checkName('capabilities', capability, anyName)
   return {
     clusterName: checkName(
@@ -80,7 +93,7 @@ export function readSettings(options: ClusterOptions): ClusterSettings {
     nodeId: checkNodeId(options.nodeId, nodeId),
     instance: variables.read(['NODE_APP_INSTANCE'])?.value,
     plugins: (options.plugins ?? []).map((plugin, index) => checkPlugin(plugin, `plugins[${index}]`)),
-    capabilities: options.capabilities ?? capabilityNames,
+    capabilities: [...new Set(options.capabilities ?? capabilityNames)],
     require: options.require ?? {},
     variables,
     folder: toFolder(options.resolveFrom ?? defaultResolveFrom()),

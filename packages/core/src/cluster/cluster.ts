@@ -5,12 +5,10 @@ import { MultinodeError } from '../errors/multinode-error.ts'
 import type { Locks, LockStats } from '../lock/locks.ts'
 import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
 import type { NodeIdentity } from '../registry/plugin.ts'
-import { checkMs } from '../runtime/check.ts'
-import { elapsedMs, now } from '../runtime/clock.ts'
-import { withDeadline } from '../runtime/deadline.ts'
+import { checkKnownOptions, checkMs } from '../runtime/check.ts'
 import type { ClusterSettings } from './cluster-options.ts'
 import { type CapabilityHealth, HealthMonitor } from './health-monitor.ts'
-import type { OpenedDriver, Opening } from './open-driver.ts'
+import { closeDriver, type OpenedDriver, type Opening } from './open-driver.ts'
 import type { ErrorListener, Reporter } from './reporter.ts'
 import { handleSignals, type SignalOptions } from './signals.ts'
 
@@ -68,6 +66,7 @@ export class Cluster implements AsyncDisposable {
   readonly #settings: ClusterSettings
   readonly #reporter: Reporter
   #state: ClusterHealth['state'] = 'running'
+  readonly #signalHandlers: (() => void)[] = []
   #draining: Promise<DrainReport> | undefined
   #closing: Promise<void> | undefined
 
@@ -133,7 +132,8 @@ export class Cluster implements AsyncDisposable {
    * Maintenance mode: takes no new work, finishes what runs, for `deadlineMs` in all (default 30 s). What is left then
    * is told, not forced: a lock whose routine still runs stays held. Repeated calls share the first one's result.
    */
-  drain(options: { readonly deadlineMs?: number } = {}): Promise<DrainReport> {
+  async drain(options: { readonly deadlineMs?: number } = {}): Promise<DrainReport> {
+    checkKnownOptions('drain', options, ['deadlineMs'])
     this.#draining ??= this.#drain(checkMs('deadlineMs', options.deadlineMs ?? 30_000, { min: 0 }))
     return this.#draining
   }
@@ -154,11 +154,13 @@ export class Cluster implements AsyncDisposable {
 
   /**
    * On SIGTERM and SIGINT: `beforeDrain`, {@link drain}, {@link close}, then the process ends by that signal, unless
-   * somebody else listens to it. A second signal ends it at once.
+   * somebody else listens to it. A second signal ends it at once. {@link close} takes the handlers off.
    * @returns takes the handlers off again
    */
   handleSignals(options: SignalOptions = {}): () => void {
-    return handleSignals(this, options, this.#reporter.report)
+    const remove = handleSignals(this, options, this.#reporter.report)
+    this.#signalHandlers.push(remove)
+    return remove
   }
 
   #put<N extends keyof PortableTypes>(name: N, part: ClusterPart): void {
@@ -186,10 +188,11 @@ export class Cluster implements AsyncDisposable {
 
   async #drain(deadlineMs: number): Promise<DrainReport> {
     if (this.#state === 'running') this.#state = 'draining'
-    const startedAt = now(this.#settings.clock)
+    const { clock } = this.#settings
+    const untilMs = clock.monotonicMs() + deadlineMs
     const left: Partial<Record<CapabilityName, readonly string[]>> = {}
     for (const [name, portable] of this.#inOrder()) {
-      const names = await portable.drain(Math.max(0, deadlineMs - elapsedMs(this.#settings.clock, startedAt)))
+      const names = await portable.drain(Math.max(0, untilMs - clock.monotonicMs()))
       if (names.length > 0) left[name] = names
     }
     return { finished: Object.keys(left).length === 0, left }
@@ -200,19 +203,12 @@ export class Cluster implements AsyncDisposable {
     for (const monitor of this.#monitors.values()) monitor.stop()
     for (const [, portable] of this.#inOrder()) await portable.close()
     await Promise.all(this.#parts.map((part) => this.#closeDriver(part)))
+    for (const remove of this.#signalHandlers) remove()
   }
 
   async #closeDriver(part: ClusterPart): Promise<void> {
-    const { clock, callTimeoutMs } = this.#settings
-    const { capability } = part.choice
     try {
-      await withDeadline(clock, callTimeoutMs, part.driver.close(), () => {
-        return new MultinodeError(
-          'TIMEOUT',
-          `${capability} on ${part.backend} did not close within ${callTimeoutMs} ms.`,
-          { capability, backend: part.backend },
-        )
-      })
+      await closeDriver(part, this.#settings)
     } catch (error) {
       this.#reporter.report(error)
     }

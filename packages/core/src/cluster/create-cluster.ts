@@ -1,4 +1,6 @@
 import { capabilities, isBuilt, type PortableTypes } from '../capabilities.ts'
+import { reasonOf } from '../errors/driver-error.ts'
+import { maskSecrets } from '../errors/mask-secrets.ts'
 import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
 import { type AdapterChoice, chooseAdapter } from '../registry/choose-adapter.ts'
 import { capabilityNames } from '../registry/capability-name.ts'
@@ -8,7 +10,7 @@ import { adapterVariables } from '../registry/variables.ts'
 import { Cluster, type ClusterPart } from './cluster.ts'
 import { type ClusterOptions, type ClusterSettings, readSettings } from './cluster-options.ts'
 import { identify } from './identity.ts'
-import { openDriver, type OpenedDriver, type Opening } from './open-driver.ts'
+import { closeDriver, openDriver, type OpenedDriver, type Opening } from './open-driver.ts'
 import { Reporter } from './reporter.ts'
 
 /** A choice for a capability that this version of core has. */
@@ -40,7 +42,8 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     warnOfRisks(parts, opening)
     return new Cluster(parts, opening)
   } catch (error) {
-    await closeAll(opened)
+    start.abort()
+    await closeAll(opened, settings)
     throw error
   }
 }
@@ -86,18 +89,19 @@ async function openAll(
   const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason)
   if (failures.length === 0) return opened
   start.abort()
-  await closeAll(opened)
+  await closeAll(opened, opening.settings)
   throw oneError(failures)
 }
 
-async function closeAll(opened: readonly OpenedDriver[]): Promise<void> {
-  await Promise.allSettled(opened.map((each) => each.driver.close()))
+/** What the start failed of is the error that counts, so those of closing are dropped. */
+async function closeAll(opened: readonly OpenedDriver[], settings: ClusterSettings): Promise<void> {
+  await Promise.allSettled(opened.map((each) => closeDriver(each, settings)))
 }
 
 function oneError(failures: readonly unknown[]): unknown {
   const [first] = failures
   if (failures.length === 1) return first
-  const messages = failures.map((failure) => (failure instanceof Error ? failure.message : String(failure)))
+  const messages = failures.map(reasonOf)
   return new MultinodeError(
     isMultinodeError(first) ? first.code : 'INTERNAL',
     `${failures.length} capabilities failed to start:\n- ${messages.join('\n- ')}`,
@@ -136,7 +140,7 @@ function warnOfRisks(parts: readonly ClusterPart[], { settings, node, reporter }
       reporter.warn(`${note}. Set ${adapterVariables[part.choice.capability][0]}.`)
     if (part.usesDefaultAddress) {
       reporter.warn(
-        `${part.choice.capability} uses the default address ${String(part.driver.address)}: ` +
+        `${part.choice.capability} uses the default address ${maskSecrets(String(part.driver.address))}: ` +
           `set ${part.choice.capability.toUpperCase()}_ADAPTER_${part.backend.toUpperCase()}_URL or ${part.backend.toUpperCase()}_URL.`,
       )
     }

@@ -1,7 +1,6 @@
 import type { CapabilityName } from '../registry/capability-name.ts'
 import type { Driver } from '../registry/driver.ts'
-import { type Clock, elapsedMs, now, type Timer } from '../runtime/clock.ts'
-import { withDeadline } from '../runtime/deadline.ts'
+import type { Clock, Timer } from '../runtime/clock.ts'
 import { reasonOf } from '../errors/driver-error.ts'
 import { MultinodeError } from '../errors/multinode-error.ts'
 
@@ -67,22 +66,33 @@ export class HealthMonitor {
 
   /** Never rejects: a failure is its result. */
   async #probe(): Promise<void> {
-    const startedAt = now(this.#clock)
+    const startedAtMs = this.#clock.monotonicMs()
     try {
-      await withDeadline(this.#clock, probeTimeoutMs * 1.05, this.#driver.ping(probeTimeoutMs), () => {
-        return new MultinodeError('TIMEOUT', `no answer to a ping within ${probeTimeoutMs} ms`, {
-          capability: this.#capability,
-        })
-      })
-      this.#roundTripMs = elapsedMs(this.#clock, startedAt)
+      await this.#ping()
+      if (this.#stopped) return
+      this.#roundTripMs = this.#clock.monotonicMs() - startedAtMs
       this.#become(this.#roundTripMs > slowMs ? 'degraded' : 'ok')
     } catch (error) {
+      if (this.#stopped) return
       this.#lastError = reasonOf(error)
       this.#become('down')
     }
-    if (this.#stopped) return
+    this.#timer?.cancel()
     const delayMs = this.#status === 'down' ? probeEveryWhileDownMs : probeEveryMs
     this.#timer = this.#clock.setTimer(() => void this.#probe(), delayMs, 'background')
+  }
+
+  /** With a deadline of its own that, unlike that of a call, neither keeps the process alive nor outlives {@link stop}. */
+  async #ping(): Promise<void> {
+    const answered = this.#driver.ping(probeTimeoutMs)
+    await new Promise<void>((resolve, reject) => {
+      const giveUp = (): void => {
+        const message = `no answer to a ping within ${probeTimeoutMs} ms`
+        reject(new MultinodeError('TIMEOUT', message, { capability: this.#capability }))
+      }
+      this.#timer = this.#clock.setTimer(giveUp, probeTimeoutMs * 1.05, 'background')
+      Promise.resolve(answered).then(resolve, reject)
+    })
   }
 
   #become(status: CapabilityHealth['status']): void {

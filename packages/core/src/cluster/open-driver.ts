@@ -1,5 +1,4 @@
 import type { Capability, PortableType } from '../capability.ts'
-import { maskSecrets } from '../errors/mask-secrets.ts'
 import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
 import { reasonOf } from '../errors/driver-error.ts'
 import { chooseAddress, type ChosenAddress } from '../registry/address.ts'
@@ -8,7 +7,6 @@ import type { ConnectionPool } from '../registry/connection-pool.ts'
 import type { Driver } from '../registry/driver.ts'
 import { loadPlugin } from '../registry/load-plugin.ts'
 import type { Address, NodeIdentity, Plugin, PluginContext } from '../registry/plugin.ts'
-import { elapsedMs, now } from '../runtime/clock.ts'
 import { withDeadline } from '../runtime/deadline.ts'
 import type { ClusterSettings } from './cluster-options.ts'
 import type { Reporter } from './reporter.ts'
@@ -52,9 +50,24 @@ export async function openDriver(
       )
     })
   } catch (error) {
-    opened.then((late) => late.driver.close()).catch(ignoreAfterFailure)
+    opened.then((late) => closeDriver(late, settings)).catch(ignoreAfterFailure)
     throw asStartError(error, choice)
   }
+}
+
+/** Rejects with `TIMEOUT` when the driver does not close within `callTimeoutMs`. */
+export async function closeDriver(
+  { choice, backend, driver }: OpenedDriver,
+  { clock, callTimeoutMs }: ClusterSettings,
+): Promise<void> {
+  const { capability } = choice
+  await withDeadline(clock, callTimeoutMs, driver.close(), () => {
+    return new MultinodeError(
+      'TIMEOUT',
+      `${capability} on ${backend} did not close within ${callTimeoutMs} ms.`,
+      { capability, backend },
+    )
+  })
 }
 
 async function open(
@@ -63,10 +76,10 @@ async function open(
   opening: Opening,
 ): Promise<OpenedDriver> {
   const { settings } = opening
-  const startedAt = now(settings.clock)
+  const untilMs = settings.clock.monotonicMs() + settings.connectTimeoutMs
   const { plugin, from } = await findPlugin(choice, capability, settings)
   const address = chooseAddressFor(plugin, choice, opening)
-  const leftMs = Math.max(1, Math.floor(settings.connectTimeoutMs - elapsedMs(settings.clock, startedAt)))
+  const leftMs = Math.max(1, Math.floor(untilMs - settings.clock.monotonicMs()))
   const driver = await plugin.create(pluginContext(opening, address, leftMs))
   const source = address?.source ?? (driver.address === null ? null : 'code')
   return {
@@ -125,7 +138,7 @@ function asStartError(error: unknown, choice: AdapterChoice): MultinodeError {
   if (isMultinodeError(error)) return error
   return new MultinodeError(
     'INTERNAL',
-    `${choice.because}: ${choice.capability} on ${choice.adapter} failed to start: ${maskSecrets(reasonOf(error))}`,
+    `${choice.because}: ${choice.capability} on ${choice.adapter} failed to start: ${reasonOf(error)}`,
     { capability: choice.capability, backend: choice.adapter, cause: error },
   )
 }

@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events'
 import { reasonOf } from '../errors/driver-error.ts'
 import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
 
@@ -6,33 +5,30 @@ export type ErrorListener = (error: MultinodeError) => void
 
 /**
  * Where trouble goes that no caller is waiting for: to the listeners, else to `process.emitWarning`. Nothing that is
- * reported, and nothing that a listener throws, ever crashes the process.
+ * reported, and nothing that a listener throws or rejects with, ever crashes the process or keeps it from the others.
  */
 export class Reporter {
-  readonly #emitter = new EventEmitter()
+  readonly #listeners = new Set<ErrorListener>()
   readonly #warnings: string[] = []
 
   get warnings(): readonly string[] {
-    return this.#warnings
+    return [...this.#warnings]
   }
 
   on(listener: ErrorListener): void {
-    this.#emitter.on('trouble', listener)
+    this.#listeners.add(listener)
   }
 
   off(listener: ErrorListener): void {
-    this.#emitter.off('trouble', listener)
+    this.#listeners.delete(listener)
   }
 
   readonly report = (cause: unknown): void => {
     const error = isMultinodeError(cause)
       ? cause
       : new MultinodeError('INTERNAL', `Unexpected failure in the background: ${reasonOf(cause)}`, { cause })
-    try {
-      if (!this.#emitter.emit('trouble', error)) emitWarning(`${error.code}: ${error.message}`)
-    } catch (thrown) {
-      emitWarning(`An error listener threw: ${reasonOf(thrown)}`)
-    }
+    if (this.#listeners.size === 0) emitWarning(`${error.code}: ${error.message}`)
+    for (const listener of this.#listeners) void tell(listener, error)
   }
 
   /** Said once per text. */
@@ -40,6 +36,15 @@ export class Reporter {
     if (this.#warnings.includes(message)) return
     this.#warnings.push(message)
     emitWarning(message)
+  }
+}
+
+/** The listener may be an async function, although nobody waits for it. Called at once, never rejects. */
+async function tell(listener: (error: MultinodeError) => unknown, error: MultinodeError): Promise<void> {
+  try {
+    await listener(error)
+  } catch (thrown) {
+    emitWarning(`An error listener failed: ${reasonOf(thrown)}`)
   }
 }
 

@@ -40,6 +40,8 @@ export function handleSignals(
   }
   function endBy(signal: NodeJS.Signals): void {
     remove()
+    // Whoever else listens, such as another cluster object that still drains, ends the process when it is done.
+    if (process.listenerCount(signal) > 0) return
     // Sent again without our handler, it ends the process in the usual way, with the exit status that parents expect.
     process.kill(process.pid, signal)
   }

@@ -1,3 +1,5 @@
+import is from '@sindresorhus/is'
+import { maskSecretsIn } from './mask-secrets.ts'
 import { isMultinodeError, MultinodeError } from './multinode-error.ts'
 
 /** Where an error came up, for people who read it. */
@@ -21,7 +23,9 @@ export function toDriverError(error: unknown, origin: ErrorOrigin): MultinodeErr
   )
 }
 
-/** A thrown value in words, whatever was thrown. */
+/** A thrown value in words, whatever was thrown, and without the secrets of addresses that it quotes. */
 export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  if (error instanceof Error) return maskSecretsIn(error.message)
+  // An object need not have a text form, and asking for one may throw.
+  return is.primitive(error) ? maskSecretsIn(String(error)) : is(error)
 }

@@ -34,7 +34,8 @@ export class Acquisition {
   readonly #driver: LockDriver
   readonly #calls: DriverCalls
   readonly #context: CapabilityContext
-  readonly #startedAt: Instant
+  /** Waiting goes by the monotonic clock alone: a wall clock that is set must not end it. */
+  readonly #startedAtMs: number
   /** Ends the pause or the attempt that is under way. */
   #interrupt: (() => void) | undefined
   #pushed = false
@@ -50,7 +51,11 @@ export class Acquisition {
     this.#driver = driver
     this.#calls = calls
     this.#context = context
-    this.#startedAt = now(context.clock)
+    this.#startedAtMs = context.clock.monotonicMs()
+  }
+
+  get key(): string {
+    return this.#request.key
   }
 
   /** Makes the acquisition reject with `reason` now. */
@@ -62,7 +67,7 @@ export class Acquisition {
   /** A single attempt: `undefined` when another holds the lock. */
   async once(): Promise<Acquired | undefined> {
     this.#throwIfEnded()
-    const outcome = await this.#attempt(0)
+    const outcome = await this.#untilEnded(this.#attempt(0))
     if ('token' in outcome) return outcome
     if (outcome.tooLate) throw this.#gaveUp()
     return undefined
@@ -111,15 +116,23 @@ export class Acquisition {
     return tooLate ? { retryAfterMs: 0, tooLate } : { token: reply.token, sentAt }
   }
 
-  /** All attempts together settle within the longer of `waitMs` and `callTimeoutMs`, plus a tenth for the last one. */
+  /**
+   * All attempts together settle within the longer of `waitMs` and `callTimeoutMs`, plus a tenth for the last one: an
+   * eleventh here, because {@link DriverCalls} adds 5 % to it.
+   */
   #attemptTimeoutMs(): number {
     const overallMs = Math.max(this.#request.waitMs, this.#context.callTimeoutMs)
-    const leftMs = overallMs - elapsedMs(this.#context.clock, this.#startedAt)
-    return Math.ceil(Math.min(this.#context.callTimeoutMs, Math.max(leftMs, overallMs / 10)))
+    const atLeastMs = Math.max(1, Math.floor(overallMs / 11))
+    const leftMs = Math.floor(overallMs - this.#elapsedMs())
+    return Math.min(this.#context.callTimeoutMs, Math.max(leftMs, atLeastMs))
   }
 
   #remainingMs(): number {
-    return Math.max(0, this.#request.waitMs - elapsedMs(this.#context.clock, this.#startedAt))
+    return Math.max(0, this.#request.waitMs - this.#elapsedMs())
+  }
+
+  #elapsedMs(): number {
+    return this.#context.clock.monotonicMs() - this.#startedAtMs
   }
 
   /** Rejects at once when ended: the caller's cancel undoes the attempt that is still under way. */

@@ -41,6 +41,7 @@ export class Lease implements AsyncDisposable {
   readonly #owner: LeaseOwner
   readonly #abort = new AbortController()
   #startedAt: Instant
+  #lastExtension: Instant | undefined
   #validForMs: number
   #ttlMs: number
   #state: 'held' | 'lost' | 'released' = 'held'
@@ -88,7 +89,7 @@ export class Lease implements AsyncDisposable {
   /**
    * Starts the lease anew with `ttlMs` (default: as before). One round trip.
    * @throws `LOST` when it is no longer ours (it never comes back), `TIMEOUT` or `UNAVAILABLE` when that is unknown: the
-   * deadline then stays as it was, and trying again is safe.
+   * deadline is then the earlier of the old and the new one, and trying again is safe.
    */
   async extend(ttlMs: number = this.#ttlMs): Promise<void> {
     checkMs('ttlMs', ttlMs, { min: minTtlMs })
@@ -99,16 +100,21 @@ export class Lease implements AsyncDisposable {
   async extendWithin(ttlMs: number, timeoutMs: number): Promise<void> {
     this.assertHeld()
     const sentAt = now(this.#owner.clock)
+    this.#lastExtension = sentAt
+    // The server may start the shorter lease although its answer is late or lost.
+    if (validityMs(ttlMs) < this.remainingMs()) this.#startAnew(sentAt, ttlMs)
     const reply = await this.#owner.extend(ttlMs, timeoutMs)
+    this.throwIfLost()
     if (this.#state !== 'held') throw this.#lostError('it ended while it was being extended')
     if (reply !== 'extended') {
       this.#lose(reply === 'expired' ? 'it had expired on the server' : 'another owner has it')
       throw this.#lostError(`the server says ${reply}`)
     }
-    this.#startedAt = sentAt
-    this.#ttlMs = ttlMs
-    this.#validForMs = validityMs(ttlMs)
-    this.#watchDeadline()
+    // Where a later request is under way, the server may have answered that one already: its deadline rules.
+    if (this.#lastExtension === sentAt) {
+      this.#startAnew(sentAt, ttlMs)
+      this.#ttlMs = ttlMs
+    }
   }
 
   /**
@@ -128,6 +134,12 @@ export class Lease implements AsyncDisposable {
   /** For the owner: ends the lease on this side only. The server's lease runs out by itself. */
   abandon(reason: string): void {
     if (this.#state === 'held') this.#lose(reason)
+  }
+
+  #startAnew(sentAt: Instant, ttlMs: number): void {
+    this.#startedAt = sentAt
+    this.#validForMs = validityMs(ttlMs)
+    this.#watchDeadline()
   }
 
   #releaseOnce(): Promise<ReleaseReply> {

@@ -30,6 +30,7 @@ export interface LockStats {
   readonly waiting: number
 }
 
+const acquireOptions: readonly (keyof AcquireOptions)[] = ['ttlMs', 'waitMs', 'signal']
 const defaultTtlMs = 30_000
 const defaultWaitMs = 10_000
 
@@ -50,8 +51,9 @@ export class Locks {
   readonly #context: CapabilityContext
   readonly #calls: DriverCalls
   readonly #leases = new Set<Lease>()
-  readonly #acquisitions = new Set<Acquisition>()
-  readonly #cancelling = new Set<Promise<void>>()
+  readonly #acquisitions = new Map<Acquisition, Promise<unknown>>()
+  /** Cancels and releases that are on their way: closing waits for them, because each that is cut off costs a ttl. */
+  readonly #farewells = new Set<Promise<unknown>>()
   #closed = false
   #onIdle: (() => void) | undefined
   #ownerCount = 0
@@ -86,6 +88,7 @@ export class Locks {
     options: AcquireOptions = {},
   ): Promise<T> {
     checkFunction('routine', routine)
+    checkKnownOptions('run', options, acquireOptions)
     const ttlMs = options.ttlMs ?? defaultTtlMs
     const lease = await this.acquire(key, options)
     const renewal = new Renewal(lease, ttlMs, this.#context.callTimeoutMs, this.#context.clock)
@@ -131,7 +134,7 @@ export class Locks {
   /**
    * Resolves when nothing is held and nobody waits, at the latest after `deadlineMs`. Locks stay usable meanwhile,
    * because the work that is being finished may need them.
-   * @returns the keys that were still held
+   * @returns the keys that were still held or waited for
    */
   async drain(deadlineMs: number): Promise<string[]> {
     if (this.#isBusy()) {
@@ -143,35 +146,40 @@ export class Locks {
         }
       })
     }
-    return [...this.#leases].map((lease) => lease.key)
+    return [...this.#leases, ...this.#acquisitions.keys()].map(({ key }) => key)
   }
 
   /**
-   * Ends all waiting with `CLOSED`. Leases that are still held are *not* released, because their routine may still be
-   * running: their signal is aborted and they run out on the server. Idempotent.
+   * Ends all waiting with `CLOSED`, and takes it back at the backend. Leases that are still held are *not* released,
+   * because their routine may still be running: their signal is aborted and they run out on the server. Idempotent.
    */
   async close(): Promise<void> {
     this.#closed = true
-    for (const acquisition of this.#acquisitions) acquisition.end(this.#closedError())
+    for (const acquisition of this.#acquisitions.keys()) acquisition.end(this.#closedError())
     for (const lease of this.#leases) lease.abandon('the cluster object was closed')
-    await Promise.all(this.#cancelling)
+    await Promise.allSettled(this.#acquisitions.values())
+    await Promise.allSettled(this.#farewells)
   }
 
   async #acquire(key: string, options: AcquireOptions): Promise<Lease> {
-    checkKnownOptions('acquire', options, ['ttlMs', 'waitMs', 'signal'])
+    checkKnownOptions('acquire', options, acquireOptions)
     checkSignal('signal', options.signal)
     const waitMs = checkMs('waitMs', options.waitMs ?? defaultWaitMs, { min: 0 })
     const request = this.#request(key, options.ttlMs, waitMs, options.signal)
-    return this.#toLease(request, await this.#carryOut(request, (acquisition) => acquisition.untilGranted()))
+    return this.#carryOut(request, async (acquisition) =>
+      this.#toLease(request, await acquisition.untilGranted()),
+    )
   }
 
   async #tryAcquire(key: string, options: TryAcquireOptions): Promise<Lease | null> {
     checkKnownOptions('tryAcquire', options, ['ttlMs'])
     const request = this.#request(key, options.ttlMs, 0, undefined)
-    const acquired = await this.#carryOut(request, (acquisition) => acquisition.once())
-    if (acquired !== undefined) return this.#toLease(request, acquired)
-    this.#refused += 1
-    return null
+    return this.#carryOut(request, async (acquisition) => {
+      const acquired = await acquisition.once()
+      if (acquired !== undefined) return this.#toLease(request, acquired)
+      this.#refused += 1
+      return null
+    })
   }
 
   #request(
@@ -187,14 +195,16 @@ export class Locks {
     return { key, owner: `${this.#context.node.incarnation}:${this.#ownerCount}`, ttlMs, waitMs, signal }
   }
 
+  /** Undoes at the backend whatever `work` asked for, when it rejects. Not idle until the lease that it makes is counted. */
   async #carryOut<T>(
     request: AcquisitionRequest,
     work: (acquisition: Acquisition) => Promise<T>,
   ): Promise<T> {
     const acquisition = new Acquisition(request, this.#driver, this.#calls, this.#context)
-    this.#acquisitions.add(acquisition)
+    const working = work(acquisition)
+    this.#acquisitions.set(acquisition, working)
     try {
-      return await work(acquisition)
+      return await working
     } catch (error) {
       this.#refused += 1
       this.#cancel(request)
@@ -208,18 +218,17 @@ export class Locks {
   /** In the background: the caller has its answer, and a failure only keeps the next owner waiting for one ttl. */
   #cancel({ key, owner }: AcquisitionRequest): void {
     const { callTimeoutMs, report } = this.#context
-    const cancelling = this.#calls
-      .call('cancel', callTimeoutMs, () => this.#driver.cancel(key, owner, callTimeoutMs))
-      .catch(report)
-      .finally(() => this.#cancelling.delete(cancelling))
-    this.#cancelling.add(cancelling)
+    const cancelling = this.#calls.call('cancel', callTimeoutMs, () =>
+      this.#driver.cancel(key, owner, callTimeoutMs),
+    )
+    void this.#untilSaid(cancelling).catch(report)
   }
 
   #toLease({ key, owner, ttlMs }: AcquisitionRequest, { token, sentAt }: Acquired): Lease {
+    if (this.#closed) throw this.#closedError()
     const lease = new Lease({ key, token, ttlMs, sentAt }, this.#leaseOwner(key, owner))
     this.#leases.add(lease)
     this.#acquired += 1
-    if (this.#closed) lease.abandon('the cluster object was closed')
     return lease
   }
 
@@ -249,11 +258,20 @@ export class Locks {
     const { callTimeoutMs } = this.#context
     const work = (): Promise<ReleaseReply> =>
       this.#calls.call('release', callTimeoutMs, () => this.#driver.release(key, owner, callTimeoutMs))
-    const reply = await (releaseChannel.hasSubscribers
-      ? releaseChannel.tracePromise(work, this.#traceContext(key))
-      : work())
+    const reply = await this.#untilSaid(
+      releaseChannel.hasSubscribers ? releaseChannel.tracePromise(work, this.#traceContext(key)) : work(),
+    )
     if (reply === 'released') this.#released += 1
     return reply
+  }
+
+  async #untilSaid<T>(farewell: Promise<T>): Promise<T> {
+    this.#farewells.add(farewell)
+    try {
+      return await farewell
+    } finally {
+      this.#farewells.delete(farewell)
+    }
   }
 
   #noteIdle(): void {

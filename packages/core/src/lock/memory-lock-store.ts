@@ -146,12 +146,13 @@ export class MemoryLockStore {
 
   /** Reserves a free lock for the head of the queue and wakes it; the second is woken should the head not come. */
   #offerToHead(record: LockRecord, nowMs: number): void {
-    const [head, second] = record.queue
+    const [head] = record.queue
     if (head === undefined || record.reservation !== undefined) return
-    const wakeSecond = (): void => {
-      if (second !== undefined) this.#wakers.get(second.owner)?.()
+    const wakeNext = (): void => {
+      const next = record.queue.find((waiter) => waiter.owner !== head.owner)
+      if (next !== undefined) this.#wakers.get(next.owner)?.()
     }
-    const standby = this.#clock.setTimer(wakeSecond, claimMs + 1, 'background')
+    const standby = this.#clock.setTimer(wakeNext, claimMs + 1, 'background')
     record.reservation = { owner: head.owner, untilMs: nowMs + claimMs, standby }
     this.#wakers.get(head.owner)?.()
   }

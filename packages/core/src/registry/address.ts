@@ -1,3 +1,4 @@
+import { maskSecrets } from '../errors/mask-secrets.ts'
 import { MultinodeError } from '../errors/multinode-error.ts'
 import type { CapabilityName } from './capability-name.ts'
 import type { Address } from './plugin.ts'
@@ -44,14 +45,19 @@ function readSharedAddress(backend: string, variables: Variables): Variable | un
 }
 
 function composeRabbitmqUrl(host: Variable, variables: Variables): Variable {
+  if (/[\s/@]/.test(host.value)) {
+    throw new MultinodeError(
+      'MISCONFIGURED',
+      `${host.name}=${maskSecrets(host.value)} is no host name: give the name alone, or the whole address as RABBITMQ_URL.`,
+      { details: { variable: host.name } },
+    )
+  }
   const port = variables.read(['RABBITMQ_PORT'])
   if (port !== undefined && !isPort(port.value)) {
     throw new MultinodeError(
       'MISCONFIGURED',
       `${port.name}=${port.value} is no port: give a number from 1 to 65535.`,
-      {
-        details: { variable: port.name },
-      },
+      { details: { variable: port.name } },
     )
   }
   const part = (name: string, fallback: string): string =>

@@ -1,3 +1,4 @@
+import { maskSecrets } from '../errors/mask-secrets.ts'
 import { MultinodeError } from '../errors/multinode-error.ts'
 import type { CapabilityName } from './capability-name.ts'
 import type { Plugin } from './plugin.ts'
@@ -49,7 +50,8 @@ function named(
   return {
     capability,
     adapter: variable.value,
-    because: `${variable.name}=${variable.value}`,
+    // An address by mistake is what this variable gets wrong most often.
+    because: `${variable.name}=${maskSecrets(variable.value)}`,
     named: kind,
     plugin: plugins.find((plugin) => plugin.backend === variable.value),
   }

@@ -20,13 +20,15 @@ export interface Driver {
 
 const commonVerbs: readonly (keyof Driver)[] = ['ping', 'close']
 
-/** Refuses a driver that lacks one of the functions that its capability calls. */
+/** Refuses a driver that lacks one of the functions that its capability calls, or the facts that every driver states. */
 export function checkVerbs<D extends Driver>(
   driver: Driver,
   verbs: readonly (keyof D)[],
   origin: { readonly capability: string; readonly backend: string },
 ): asserts driver is D {
   const missing = [...commonVerbs, ...verbs].filter((verb) => !is.function(Reflect.get(driver, verb)))
+  if (!is.plainObject(driver.features)) missing.push('features')
+  if (driver.address !== null && !is.string(driver.address)) missing.push('address')
   if (missing.length === 0) return
   throw new MultinodeError(
     'MISCONFIGURED',

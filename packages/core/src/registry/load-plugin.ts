@@ -17,7 +17,7 @@ const ownAdapters: Readonly<Record<CapabilityName, readonly string[]>> = {
 }
 
 const backendName = /^[a-z][a-z0-9]*$/
-const packageName = /^(@[a-z0-9][\w.-]*\/)?[a-z0-9][\w.-]*$/i
+const packageName = /^(@[a-z0-9][a-z0-9_.-]*\/)?[a-z0-9][a-z0-9_.-]*$/
 
 /**
  * Loads the plugin that a name stands for: a backend (`redis`), a package (`@acme/lock-etcd`) or a path

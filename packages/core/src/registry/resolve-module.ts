@@ -1,19 +1,23 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import is from '@sindresorhus/is'
 
-/** The folder that packages are resolved from: the host app's, because that is where adapters are installed. */
+/** What packages are resolved from: the host app's main module, because adapters are installed where it is. */
 export function defaultResolveFrom(): string {
-  const main = process.argv[1]
-  return main === undefined ? process.cwd() : path.dirname(main)
+  return process.argv[1] ?? process.cwd()
 }
 
-/** Accepts a folder, a file, or a module's `import.meta.url`. */
+/**
+ * Accepts a folder (`node .` gives one as the main module), a file (also without its extension, or a link to it from a
+ * `bin` folder), or a module's `import.meta.url`.
+ */
 export function toFolder(resolveFrom: string): string {
   const location = resolveFrom.startsWith('file:') ? fileURLToPath(resolveFrom) : path.resolve(resolveFrom)
-  return path.extname(location) === '' ? location : path.dirname(location)
+  const found = statSync(location, { throwIfNoEntry: false })
+  if (found === undefined) return path.dirname(location)
+  return found.isDirectory() ? location : path.dirname(realpathSync(location))
 }
 
 /** The URL of a path, seen from the working directory, or `undefined` when there is no such file. */
@@ -51,7 +55,8 @@ function importTarget(target: unknown): string | undefined {
   if (is.string(target)) return target
   if (!is.plainObject(target)) return undefined
   for (const [condition, next] of Object.entries(target)) {
-    if (['node', 'import', 'default'].includes(condition)) return importTarget(next)
+    const entry = ['node', 'import', 'default'].includes(condition) ? importTarget(next) : undefined
+    if (entry !== undefined) return entry
   }
   return undefined
 }

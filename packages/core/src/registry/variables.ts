@@ -49,14 +49,17 @@ export class Variables {
     return this.#readConsistent(prefixed) ?? this.#readConsistent(names)
   }
 
-  /** All names that match, prefix removed; the whole match must be upper case, digits and underscores. */
+  /** The names that match and are set: those with the prefix, which is removed, or else those without. */
   namesLike(pattern: RegExp): readonly RegExpExecArray[] {
-    const names = new Set<string>()
-    for (const [name, value] of Object.entries(this.#env)) {
-      if (value === undefined || value.trim() === '') continue
-      names.add(this.#prefix !== '' && name.startsWith(this.#prefix) ? name.slice(this.#prefix.length) : name)
-    }
-    return [...names].map((name) => pattern.exec(name)).filter((match) => match !== null)
+    const prefixed = this.#prefix === '' ? [] : this.#matching(pattern, this.#prefix)
+    return prefixed.length > 0 ? prefixed : this.#matching(pattern, '')
+  }
+
+  #matching(pattern: RegExp, prefix: string): RegExpExecArray[] {
+    return Object.entries(this.#env)
+      .filter(([name, value]) => name.startsWith(prefix) && value !== undefined && value.trim() !== '')
+      .map(([name]) => pattern.exec(name.slice(prefix.length)))
+      .filter((match) => match !== null)
   }
 
   #readConsistent(names: readonly string[]): Variable | undefined {

@@ -7,10 +7,15 @@ const maxTimerMs = 2_147_483_647
 const loneSurrogate = /\p{Surrogate}/u
 
 function invalid(name: string, value: unknown, accepted: string): MultinodeError {
-  const shown = is.string(value) ? JSON.stringify(value.slice(0, 80)) : String(value)
+  const shown = is.string(value) ? JSON.stringify(value.slice(0, 80)) : wordFor(value)
   return new MultinodeError('INVALID_ARGUMENT', `${name} is ${shown}; it must be ${accepted}.`, {
     details: { name },
   })
+}
+
+/** An object need not have a text form, and its content may be secret. */
+function wordFor(value: unknown): string {
+  return is.primitive(value) ? String(value) : `of type ${is(value)}`
 }
 
 /** A whole number of milliseconds within the bounds, or `INVALID_ARGUMENT`. */
@@ -44,8 +49,21 @@ export function checkName(name: string, value: unknown, pattern: RegExp): string
   throw invalid(name, value, `text that matches ${pattern.source}`)
 }
 
+export function checkArray(name: string, value: unknown): void {
+  if (!is.array(value)) throw invalid(name, value, 'an array')
+}
+
+export function checkObject(name: string, value: unknown): void {
+  if (!is.object(value)) throw invalid(name, value, 'an object')
+}
+
+export function checkString(name: string, value: unknown): void {
+  if (!is.string(value)) throw invalid(name, value, 'text')
+}
+
 /** Refuses option names that do not exist: a misspelt option must not be silently without effect. */
 export function checkKnownOptions(owner: string, options: object, known: readonly string[]): void {
+  checkObject(`the options of ${owner}`, options)
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue
     throw new MultinodeError(

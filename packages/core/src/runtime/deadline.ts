@@ -12,7 +12,8 @@ export function withDeadline<T>(
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const timer = clock.setTimer(() => reject(onTimeout()), timeoutMs, 'foreground')
-    work.then(
+    // A driver in plain JavaScript may return without a promise.
+    Promise.resolve(work).then(
       (value) => {
         timer.cancel()
         resolve(value)

@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest'
+import * as core from '../src/index.ts'
+import * as testing from '../src/testing/index.ts'
+
+test('@multinode/core exports this and nothing else', () => {
+  expect(Object.keys(core).sort()).toEqual([
+    'ConnectionPool',
+    'Lease',
+    'Locks',
+    'MultinodeError',
+    'capabilityNames',
+    'checkKnownOptions',
+    'createCluster',
+    'isMultinodeError',
+    'maskSecrets',
+    'pluginApi',
+    'systemClock',
+    'withDeadline',
+  ])
+})
+
+test('@multinode/core/testing exports this and nothing else', () => {
+  expect(Object.keys(testing).sort()).toEqual([
+    'ManualClock',
+    'capabilityContext',
+    'memoryLock',
+    'pluginContext',
+  ])
+})
+
+test('importing core starts nothing: no timer, no handle, no listener', async () => {
+  const { PlainNode, sourceUrl } = await import('./support/plain-node.ts')
+  const script = `await import('${sourceUrl('index.ts')}')
+    console.log(JSON.stringify([process.getActiveResourcesInfo().filter((name) => !/Pipe|TTY|FS/.test(name)),
+      process.eventNames().filter((name) => /^SIG|exit|uncaught|unhandled/i.test(String(name)))]))`
+  const { stdout, stderr } = await new PlainNode(['--input-type=module', '--eval', script]).ended
+  expect({ stdout, stderr }).toEqual({ stdout: '[[],[]]\n', stderr: '' })
+})
