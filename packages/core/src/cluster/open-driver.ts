@@ -135,12 +135,25 @@ function pluginContext(
 }
 
 function asStartError(error: unknown, choice: AdapterChoice): MultinodeError {
-  if (isMultinodeError(error)) return error
+  if (isMultinodeError(error)) return namingChoice(error, choice)
   return new MultinodeError(
     'INTERNAL',
     `${choice.because}: ${choice.capability} on ${choice.adapter} failed to start: ${reasonOf(error)}`,
     { capability: choice.capability, backend: choice.adapter, cause: error },
   )
+}
+
+/** An error of a connection knows its variable, but not which capability it was for and who asked for that. */
+function namingChoice(error: MultinodeError, choice: AdapterChoice): MultinodeError {
+  const { capability, adapter, because } = choice
+  if (error.message.startsWith(because)) return error
+  return new MultinodeError(error.code, `${capability} on ${adapter} (${because}): ${error.message}`, {
+    capability,
+    backend: error.backend ?? adapter,
+    details: error.details,
+    outcome: error.outcome,
+    cause: error,
+  })
 }
 
 /** The start has failed already, with its own reason. */

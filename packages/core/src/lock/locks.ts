@@ -109,15 +109,15 @@ export class Locks {
    * itself: call {@link Lease.extend}. One round trip when nobody contends.
    * @throws `TIMEOUT` when others held it for all of `waitMs`, `UNAVAILABLE` when the backend was away for as long
    */
-  async acquire(key: string, options: AcquireOptions = {}): Promise<Lease> {
-    if (!acquireChannel.hasSubscribers) return this.#acquire(key, options)
-    return acquireChannel.tracePromise(() => this.#acquire(key, options), this.#traceContext(key))
+  acquire(key: string, options: AcquireOptions = {}): Promise<Lease> {
+    return acquireChannel.hasSubscribers ? this.#tracedAcquire(key, options) : this.#acquire(key, options)
   }
 
   /** As {@link acquire} without waiting: `null` when another holds the lock, or waits for it already. */
-  async tryAcquire(key: string, options: TryAcquireOptions = {}): Promise<Lease | null> {
-    if (!acquireChannel.hasSubscribers) return this.#tryAcquire(key, options)
-    return acquireChannel.tracePromise(() => this.#tryAcquire(key, options), this.#traceContext(key))
+  tryAcquire(key: string, options: TryAcquireOptions = {}): Promise<Lease | null> {
+    return acquireChannel.hasSubscribers
+      ? this.#tracedTryAcquire(key, options)
+      : this.#tryAcquire(key, options)
   }
 
   stats(): LockStats {
@@ -159,6 +159,15 @@ export class Locks {
     for (const lease of this.#leases) lease.abandon('the cluster object was closed')
     await Promise.allSettled(this.#acquisitions.values())
     await Promise.allSettled(this.#farewells)
+  }
+
+  // Traced calls are methods of their own: a closure in the usual path would be allocated on every call.
+  #tracedAcquire(key: string, options: AcquireOptions): Promise<Lease> {
+    return acquireChannel.tracePromise(() => this.#acquire(key, options), this.#traceContext(key))
+  }
+
+  #tracedTryAcquire(key: string, options: TryAcquireOptions): Promise<Lease | null> {
+    return acquireChannel.tracePromise(() => this.#tryAcquire(key, options), this.#traceContext(key))
   }
 
   async #acquire(key: string, options: AcquireOptions): Promise<Lease> {
@@ -248,21 +257,38 @@ export class Locks {
   }
 
   #extend(key: string, owner: string, ttlMs: number, timeoutMs: number): Promise<ExtendReply> {
-    const work = (): Promise<ExtendReply> =>
-      this.#calls.call('extend', timeoutMs, () => this.#driver.extend(key, owner, ttlMs, timeoutMs))
-    return extendChannel.hasSubscribers ? extendChannel.tracePromise(work, this.#traceContext(key)) : work()
+    return extendChannel.hasSubscribers
+      ? this.#tracedExtend(key, owner, ttlMs, timeoutMs)
+      : this.#sendExtend(key, owner, ttlMs, timeoutMs)
+  }
+
+  #tracedExtend(key: string, owner: string, ttlMs: number, timeoutMs: number): Promise<ExtendReply> {
+    return extendChannel.tracePromise(
+      () => this.#sendExtend(key, owner, ttlMs, timeoutMs),
+      this.#traceContext(key),
+    )
+  }
+
+  #sendExtend(key: string, owner: string, ttlMs: number, timeoutMs: number): Promise<ExtendReply> {
+    return this.#calls.call('extend', timeoutMs, () => this.#driver.extend(key, owner, ttlMs, timeoutMs))
   }
 
   async #release(key: string, owner: string): Promise<ReleaseReply> {
     if (this.#closed) throw this.#closedError()
-    const { callTimeoutMs } = this.#context
-    const work = (): Promise<ReleaseReply> =>
-      this.#calls.call('release', callTimeoutMs, () => this.#driver.release(key, owner, callTimeoutMs))
     const reply = await this.#untilSaid(
-      releaseChannel.hasSubscribers ? releaseChannel.tracePromise(work, this.#traceContext(key)) : work(),
+      releaseChannel.hasSubscribers ? this.#tracedRelease(key, owner) : this.#sendRelease(key, owner),
     )
     if (reply === 'released') this.#released += 1
     return reply
+  }
+
+  #tracedRelease(key: string, owner: string): Promise<ReleaseReply> {
+    return releaseChannel.tracePromise(() => this.#sendRelease(key, owner), this.#traceContext(key))
+  }
+
+  #sendRelease(key: string, owner: string): Promise<ReleaseReply> {
+    const { callTimeoutMs } = this.#context
+    return this.#calls.call('release', callTimeoutMs, () => this.#driver.release(key, owner, callTimeoutMs))
   }
 
   async #untilSaid<T>(farewell: Promise<T>): Promise<T> {

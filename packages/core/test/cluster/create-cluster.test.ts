@@ -328,10 +328,16 @@ describe('createCluster, limited to some capabilities', () => {
 })
 
 describe('createCluster, when the start fails', () => {
-  test('keeps the typed error of the plugin', async () => {
-    const refused = new MultinodeError('UNAVAILABLE', 'nobody listens')
-    const plugin = new CountingBackend().plugin({ opening: () => Promise.reject(refused) })
-    expect(await failureOf(() => createCluster({ env: {}, plugins: [plugin] }))).toBe(refused)
+  test('keeps the typed error of the plugin, and says which capability it was for and why', async () => {
+    const cause = new MultinodeError('UNAVAILABLE', 'nobody listens', { outcome: 'not-sent' })
+    const plugin = new CountingBackend().plugin({ opening: () => Promise.reject(cause) })
+    expect(await failureOf(() => createCluster({ env: {}, plugins: [plugin] }))).toMatchObject({
+      code: 'UNAVAILABLE',
+      capability: 'lock',
+      outcome: 'not-sent',
+      message: 'lock on counting (the plugin given in code): nobody listens',
+      cause,
+    })
   })
 
   test('wraps any other error, without the secrets in it', async () => {
