@@ -13,6 +13,8 @@ export default defineConfig({
           name: 'unit',
           include: ['packages/*/test/**/*.test.ts', 'apps/lab/repo/**/*.test.ts'],
           exclude: ['**/*.integration.test.ts'],
+          // Files share a process: a fresh one for each costs more than all the tests in it.
+          isolate: false,
         },
       },
       // Real servers: every adapter runs its conformance suite here.

@@ -1,3 +1,4 @@
+import { MultinodeError } from '../errors/multinode-error.ts'
 import {
   checkArray,
   checkKnownOptions,
@@ -11,7 +12,7 @@ import type { LockFeatures } from '../lock/lock-driver.ts'
 import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
 import { checkPlugin, type Plugin } from '../registry/plugin.ts'
 import { defaultResolveFrom, toFolder } from '../registry/resolve-module.ts'
-import { type Environment, Variables } from '../registry/variables.ts'
+import { type Environment, type Variable, Variables } from '../registry/variables.ts'
 
 export interface ClusterOptions {
   /** Name of the cluster, the prefix of everything stored. Default: `CLUSTER_NAME`, else `app`. */
@@ -46,6 +47,7 @@ export interface ClusterSettings {
   readonly instance: string | undefined
   readonly plugins: readonly Plugin[]
   readonly capabilities: readonly CapabilityName[]
+  readonly capabilitiesAreChosen: boolean
   readonly require: Readonly<Partial<Record<CapabilityName, Readonly<Record<string, unknown>>>>>
   readonly variables: Variables
   readonly folder: string
@@ -84,16 +86,13 @@ export function readSettings(options: ClusterOptions): ClusterSettings {
   checkString('resolveFrom', options.resolveFrom ?? '')
   for (const capability of options.capabilities ?? []) checkName('capabilities', capability, anyName)
   return {
-    clusterName: checkName(
-      options.name === undefined && name !== undefined ? name.name : 'name',
-      options.name ?? name?.value ?? 'app',
-      /^[A-Za-z0-9_.-]{1,64}$/,
-    ),
+    clusterName: checkedName('name', options.name, name, /^[A-Za-z0-9_.-]{1,64}$/) ?? 'app',
     clusterNameIsDefault: options.name === undefined && name === undefined,
-    nodeId: checkNodeId(options.nodeId, nodeId),
+    nodeId: checkedName('nodeId', options.nodeId, nodeId, /^[A-Za-z0-9_.:@-]{1,128}$/),
     instance: variables.read(['NODE_APP_INSTANCE'])?.value,
     plugins: (options.plugins ?? []).map((plugin, index) => checkPlugin(plugin, `plugins[${index}]`)),
     capabilities: [...new Set(options.capabilities ?? capabilityNames)],
+    capabilitiesAreChosen: options.capabilities !== undefined,
     require: options.require ?? {},
     variables,
     folder: toFolder(options.resolveFrom ?? defaultResolveFrom()),
@@ -107,11 +106,18 @@ function checkPrefix(prefix: string | undefined): string {
   return prefix === undefined ? '' : checkName('envPrefix', prefix, /^[A-Z][A-Z0-9_]*_$/)
 }
 
-function checkNodeId(
+/** The option, which comes first, or the variable; each is named by the error that refuses it. */
+function checkedName(
+  optionName: string,
   option: string | undefined,
-  variable: { name: string; value: string } | undefined,
+  variable: Variable | undefined,
+  pattern: RegExp,
 ): string | undefined {
-  const pattern = /^[A-Za-z0-9_.:@-]{1,128}$/
-  if (option !== undefined) return checkName('nodeId', option, pattern)
-  return variable === undefined ? undefined : checkName(variable.name, variable.value, pattern)
+  if (option !== undefined) return checkName(optionName, option, pattern)
+  if (variable === undefined || pattern.test(variable.value)) return variable?.value
+  throw new MultinodeError(
+    'MISCONFIGURED',
+    `${variable.name}=${variable.value.slice(0, 80)} must match ${pattern.source}.`,
+    { details: { variable: variable.name } },
+  )
 }

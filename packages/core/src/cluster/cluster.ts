@@ -129,8 +129,9 @@ export class Cluster implements AsyncDisposable {
   }
 
   /**
-   * Maintenance mode: takes no new work, finishes what runs, for `deadlineMs` in all (default 30 s). What is left then
-   * is told, not forced: a lock whose routine still runs stays held. Repeated calls share the first one's result.
+   * Maintenance mode: takes no new work, finishes what runs, for `deadlineMs` in all (default 30 s). What is left then is
+   * told. A lock whose routine still runs is not released: its signal is aborted, and it runs out. Repeated calls share
+   * the first one's result.
    */
   async drain(options: { readonly deadlineMs?: number } = {}): Promise<DrainReport> {
     checkKnownOptions('drain', options, ['deadlineMs'])
@@ -158,7 +159,7 @@ export class Cluster implements AsyncDisposable {
    * @returns takes the handlers off again
    */
   handleSignals(options: SignalOptions = {}): () => void {
-    const remove = handleSignals(this, options, this.#reporter.report)
+    const remove = handleSignals(this, options, this.#settings.clock, this.#reporter.report)
     this.#signalHandlers.push(remove)
     return remove
   }

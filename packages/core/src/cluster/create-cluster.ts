@@ -49,8 +49,8 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
 }
 
 /**
- * A capability that core does not have yet is left out, unless somebody named an adapter for it: then its loading, or
- * the lack of the capability, must be an error and not silence.
+ * A capability that core does not have yet is left out, unless somebody asked for it or named an adapter for it: that
+ * must be an error and not silence.
  */
 function chooseAll(settings: ClusterSettings): BuiltChoice[] {
   const choices: BuiltChoice[] = []
@@ -61,17 +61,19 @@ function chooseAll(settings: ClusterSettings): BuiltChoice[] {
       isInstalled: (packageName) => resolvePackage(packageName, settings.folder) !== undefined,
     })
     if (isBuilt(name)) choices.push({ ...choice, capability: name })
-    else if (choice.named === 'by-capability' || choice.named === 'in-code') throw notBuilt(choice)
+    else if (settings.capabilitiesAreChosen) throw notBuilt(choice, 'the option capabilities')
+    else if (choice.named === 'by-capability' || choice.named === 'in-code')
+      throw notBuilt(choice, choice.because)
   }
   return choices
 }
 
-function notBuilt(choice: AdapterChoice): MultinodeError {
+function notBuilt({ capability }: AdapterChoice, askedBy: string): MultinodeError {
   return new MultinodeError(
     'UNSUPPORTED',
-    `${choice.because}: this version of @multinode/core has no ${choice.capability} yet; it has ` +
-      `${Object.keys(capabilities).join(', ')}. Update @multinode/core, or unset the variable.`,
-    { capability: choice.capability },
+    `${askedBy}: this version of @multinode/core has no ${capability} yet; it has ` +
+      `${Object.keys(capabilities).join(', ')}. Update @multinode/core, or do not ask for it.`,
+    { capability },
   )
 }
 

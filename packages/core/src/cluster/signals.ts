@@ -1,10 +1,13 @@
+import { MultinodeError } from '../errors/multinode-error.ts'
 import { checkKnownOptions, checkMs } from '../runtime/check.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { withDeadline } from '../runtime/deadline.ts'
 import type { Cluster } from './cluster.ts'
 
 export interface SignalOptions {
-  /** How long running work may go on, in ms. Default 30,000. */
+  /** How long running work may go on, in ms, `beforeDrain` included. Default 30,000. */
   readonly deadlineMs?: number
-  /** Runs first: stop taking requests. A failure is reported and does not stop the shutdown. */
+  /** Runs first, within the same deadline: stop taking requests. A failure is reported and does not stop the shutdown. */
   readonly beforeDrain?: () => void | Promise<void>
 }
 
@@ -13,6 +16,7 @@ const signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT']
 export function handleSignals(
   cluster: Cluster,
   options: SignalOptions,
+  clock: Clock,
   report: (error: unknown) => void,
 ): () => void {
   checkKnownOptions('handleSignals', options, ['deadlineMs', 'beforeDrain'])
@@ -30,12 +34,15 @@ export function handleSignals(
     void shutDown().finally(() => endBy(signal))
   }
   async function shutDown(): Promise<void> {
+    const untilMs = clock.monotonicMs() + deadlineMs
     try {
-      await options.beforeDrain?.()
+      await withDeadline(clock, deadlineMs, Promise.resolve(options.beforeDrain?.()), () => {
+        return new MultinodeError('TIMEOUT', `beforeDrain was not done after ${deadlineMs} ms (deadlineMs).`)
+      })
     } catch (error) {
       report(error)
     }
-    await cluster.drain({ deadlineMs })
+    await cluster.drain({ deadlineMs: Math.max(0, Math.round(untilMs - clock.monotonicMs())) })
     await cluster.close()
   }
   function endBy(signal: NodeJS.Signals): void {

@@ -9,6 +9,7 @@ export interface LeaseOwner {
   readonly callTimeoutMs: number
   extend(ttlMs: number, timeoutMs: number): Promise<ExtendReply>
   release(): Promise<ReleaseReply>
+  readonly report: (error: unknown) => void
   /** Called once, when the lease is lost or released. */
   ended(lease: Lease, how: 'lost' | 'released'): void
 }
@@ -22,6 +23,8 @@ export interface Grant {
 }
 
 export const minTtlMs = 10
+/** How late at most a wall clock that ran ahead is noticed. */
+const maxBlindMs = 1_000
 
 /**
  * A lock that is held until a deadline. The deadline is computed on this side, from the moment the request was *sent*
@@ -127,8 +130,9 @@ export class Lease implements AsyncDisposable {
     return this.#releasing
   }
 
+  /** As {@link release}, but a failure is reported on the cluster's `error` event: it must not replace the block's own. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.release()
+    await this.release().catch(this.#owner.report)
   }
 
   /** For the owner: ends the lease on this side only. The server's lease runs out by itself. */
@@ -156,11 +160,11 @@ export class Lease implements AsyncDisposable {
     this.#timer = this.#owner.clock.setTimer(
       () => {
         if (this.#state !== 'held') return
-        // A timer may fire a fraction of a millisecond early.
         if (this.remainingMs() > 0) this.#watchDeadline()
         else this.#lose('its time ran out')
       },
-      Math.max(1, Math.ceil(this.remainingMs())),
+      // Timers stand still in a suspended machine and fire a fraction early, so the clocks are asked each second.
+      Math.min(maxBlindMs, Math.max(1, Math.ceil(this.remainingMs()))),
       'background',
     )
   }

@@ -133,7 +133,8 @@ export class Locks {
 
   /**
    * Resolves when nothing is held and nobody waits, at the latest after `deadlineMs`. Locks stay usable meanwhile,
-   * because the work that is being finished may need them.
+   * because the work that is being finished may need them. Leases that are held at the deadline are lost: their signal is
+   * aborted, and they run out on the server instead of being released, because their routine may still be running.
    * @returns the keys that were still held or waited for
    */
   async drain(deadlineMs: number): Promise<string[]> {
@@ -146,7 +147,9 @@ export class Locks {
         }
       })
     }
-    return [...this.#leases, ...this.#acquisitions.keys()].map(({ key }) => key)
+    const left = [...this.#leases, ...this.#acquisitions.keys()].map(({ key }) => key)
+    for (const lease of this.#leases) lease.abandon('the cluster object was drained')
+    return left
   }
 
   /**
@@ -242,10 +245,11 @@ export class Locks {
   }
 
   #leaseOwner(key: string, owner: string): LeaseOwner {
-    const { clock, callTimeoutMs } = this.#context
+    const { clock, callTimeoutMs, report } = this.#context
     return {
       clock,
       callTimeoutMs,
+      report,
       extend: (ttlMs, timeoutMs) => this.#extend(key, owner, ttlMs, timeoutMs),
       release: () => this.#release(key, owner),
       ended: (lease, how) => {

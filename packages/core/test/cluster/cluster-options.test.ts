@@ -54,7 +54,10 @@ describe('the options of createCluster', () => {
       (cause: unknown) => cause,
     )
     expect(error).toBeInstanceOf(MultinodeError)
-    expect(error).toMatchObject({ message: expect.stringContaining(`${variable} is "${value}"`) })
+    expect(error).toMatchObject({
+      code: 'MISCONFIGURED',
+      message: expect.stringContaining(`${variable}=${value} must match`),
+    })
   })
 
   test('have defaults', () => {

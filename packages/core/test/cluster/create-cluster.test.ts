@@ -309,13 +309,21 @@ describe('createCluster, limited to some capabilities', () => {
     const backend = new CountingBackend()
     await using cluster = await createCluster({
       env: {},
-      capabilities: ['cache'],
+      capabilities: [],
       plugins: [backend.plugin()],
     })
     expect(backend.opened).toBe(0)
     expect(cluster.stats()).toEqual({ lock: undefined })
     expect(() => cluster.locks).toThrow(expect.objectContaining({ code: 'UNSUPPORTED', capability: 'lock' }))
-    expect(() => cluster.locks).toThrow('createCluster was told capabilities ["cache"]. Add "lock" there.')
+    expect(() => cluster.locks).toThrow('createCluster was told capabilities []. Add "lock" there.')
+  })
+
+  test('one that this version does not have is refused, not left out', async () => {
+    await expect(createCluster({ env: {}, capabilities: ['lock', 'cache'] })).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      capability: 'cache',
+      message: expect.stringContaining('the option capabilities: this version'),
+    })
   })
 
   test('a capability that is named twice is set up once', async () => {

@@ -56,6 +56,10 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
     cluster.handleSignals({ deadlineMs: 0, beforeDrain })
     void work(cluster, never())
   },
+  async 'hook hangs'() {
+    const cluster = await open('one')
+    cluster.handleSignals({ deadlineMs: 50, beforeDrain: () => never() })
+  },
   async 'two cluster objects'() {
     const [quick, slow] = [await open('quick'), await open('slow')]
     // Long enough for a signal to arrive that is sent again too soon.

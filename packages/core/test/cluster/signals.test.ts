@@ -43,6 +43,14 @@ describe.concurrent('handleSignals, in a process of its own', { timeout: 20_000 
     })
   })
 
+  test('a beforeDrain that hangs is left at the deadline', async () => {
+    expect(await run('hook hangs', ['ready', 'SIGTERM'])).toEqual({
+      code: null,
+      signal: 'SIGTERM',
+      lines: ['ready', 'error of one: beforeDrain was not done after 50 ms (deadlineMs).'],
+    })
+  })
+
   test('a second signal ends the process at once', async () => {
     expect(await run('work never ends', ['ready', 'SIGTERM'], ['before drain', 'SIGINT'])).toEqual({
       code: null,

@@ -10,11 +10,13 @@ let clock = new ManualClock()
 let ends: string[] = []
 let extensions: { ttlMs: number; timeoutMs: number; answer: Later<ExtendReply> }[] = []
 let releases: Later<ReleaseReply>[] = []
+let reports: unknown[] = []
 beforeEach(() => {
   clock = new ManualClock()
   ends = []
   extensions = []
   releases = []
+  reports = []
 })
 
 /** A lease whose server is the test. */
@@ -33,6 +35,7 @@ function lease(ttlMs = 1_000): Lease {
       releases.push(answer)
       return answer.promise
     },
+    report: (error) => reports.push(error),
     ended: (_, how) => ends.push(how),
   })
 }
@@ -78,6 +81,14 @@ describe('the deadline of a lease', () => {
     clock.jumpWallClock(3_600_000)
     expect(held.held).toBe(false)
     expect(() => held.assertHeld()).toThrow(lost)
+  })
+
+  test('a suspended machine, where timers stood still, is noticed within a second', async () => {
+    const held = lease(60_000)
+    clock.jumpWallClock(60_000)
+    expect(held.signal.aborted).toBe(false)
+    await clock.advance(1_000)
+    expect(held.signal.reason).toEqual(lost)
   })
 
   test('a wall clock that is set back never prolongs it', async () => {
@@ -247,6 +258,15 @@ describe('releasing a lease', () => {
     expect(held.signal.aborted).toBe(false)
     expect(ends).toEqual(['released'])
     expect(clock.pendingTimers).toBe(0)
+  })
+
+  test('by `await using` reports a failure, so that it does not replace the error of the block', async () => {
+    const held = lease()
+    const disposing = held[Symbol.asyncDispose]()
+    const failure = new Error('the server is away')
+    releases[0]?.reject(failure)
+    await disposing
+    expect(reports).toEqual([failure])
   })
 
   test('is still asked for after the loss, and says what it found', async () => {
