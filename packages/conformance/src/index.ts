@@ -1,5 +1,6 @@
 export type { ConformanceCase } from './conformance-case.ts'
-export { type LockCase, lockCases, type LockFlaw } from './lock/lock-cases.ts'
+export { lockCases } from './lock/all-lock-cases.ts'
+export type { LockCase, LockFlaw } from './lock/lock-case.ts'
 export { lockConformance } from './lock/lock-conformance.ts'
 export type { LockFaults, LockHarness } from './lock/lock-harness.ts'
 export { LockWorld } from './lock/lock-world.ts'

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { LockCase } from './lock-cases.ts'
+import type { LockCase } from './lock-case.ts'
 import { callMs } from './lock-world.ts'
 
 /** Keys that a careless key builder mixes up or moves to another slot. */

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { settledWithin } from '../settled-within.ts'
-import type { LockCase } from './lock-cases.ts'
+import type { LockCase } from './lock-case.ts'
 import type { LockWorld } from './lock-world.ts'
 
 function cannotFreeze({ faults }: LockWorld): string | undefined {

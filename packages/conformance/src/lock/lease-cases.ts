@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { LockCase } from './lock-cases.ts'
+import type { LockCase } from './lock-case.ts'
 import { callMs } from './lock-world.ts'
 
 /** How leases run out, are extended, and end. */

@@ -1,5 +1,5 @@
 import { describe, test } from 'vitest'
-import { lockCases } from './lock-cases.ts'
+import { lockCases } from './all-lock-cases.ts'
 import type { LockHarness } from './lock-harness.ts'
 import { LockWorld } from './lock-world.ts'
 

@@ -1,7 +1,7 @@
 import type { LockDriver } from '@multinode/core'
 import { expect } from 'vitest'
 import { settledWithin } from '../settled-within.ts'
-import type { LockCase } from './lock-cases.ts'
+import type { LockCase } from './lock-case.ts'
 import { callMs, type LockWorld } from './lock-world.ts'
 
 async function statusOf(driver: LockDriver, owner: string): Promise<string> {

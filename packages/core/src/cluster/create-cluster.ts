@@ -1,5 +1,5 @@
 import { capabilities, isBuilt, type PortableTypes } from '../capabilities.ts'
-import { reasonOf } from '../errors/driver-error.ts'
+import { reasonOf } from '../errors/to-driver-error.ts'
 import { maskSecrets } from '../errors/mask-secrets.ts'
 import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
 import { type AdapterChoice, chooseAdapter } from '../registry/choose-adapter.ts'

@@ -1,7 +1,7 @@
 import type { CapabilityName } from '../registry/capability-name.ts'
 import type { Driver } from '../registry/driver.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
-import { reasonOf } from '../errors/driver-error.ts'
+import { reasonOf } from '../errors/to-driver-error.ts'
 import { MultinodeError } from '../errors/multinode-error.ts'
 
 export interface CapabilityHealth {

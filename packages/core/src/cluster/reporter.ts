@@ -1,4 +1,4 @@
-import { reasonOf } from '../errors/driver-error.ts'
+import { reasonOf } from '../errors/to-driver-error.ts'
 import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
 
 export type ErrorListener = (error: MultinodeError) => void

@@ -1,5 +1,5 @@
 import is from '@sindresorhus/is'
-import { reasonOf } from '../errors/driver-error.ts'
+import { reasonOf } from '../errors/to-driver-error.ts'
 import { MultinodeError } from '../errors/multinode-error.ts'
 import type { CapabilityName } from './capability-name.ts'
 import type { AdapterChoice } from './choose-adapter.ts'

@@ -1,4 +1,4 @@
-import { toDriverError } from '../errors/driver-error.ts'
+import { toDriverError } from '../errors/to-driver-error.ts'
 import { MultinodeError } from '../errors/multinode-error.ts'
 import type { CapabilityContext } from './capability-context.ts'
 import { withDeadline } from './deadline.ts'

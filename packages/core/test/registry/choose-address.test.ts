@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { chooseAddress } from '../../src/registry/address.ts'
+import { chooseAddress } from '../../src/registry/choose-address.ts'
 import { type CapabilityName, capabilityNames } from '../../src/registry/capability-name.ts'
 import { type Environment, Variables } from '../../src/registry/variables.ts'
 

@@ -1,9 +1,5 @@
 import type { ConformanceCase } from '../conformance-case.ts'
-import { exclusionCases } from './exclusion-cases.ts'
-import { faultCases } from './fault-cases.ts'
-import { leaseCases } from './lease-cases.ts'
 import type { LockWorld } from './lock-world.ts'
-import { waitingCases } from './waiting-cases.ts'
 
 /** The ways in which the kit's own tests break a driver. */
 export type LockFlaw =
@@ -26,11 +22,3 @@ export type LockFlaw =
   | 'close-twice-rejects'
 
 export type LockCase = ConformanceCase<LockWorld, LockFlaw>
-
-/** Everything that a lock driver must show. */
-export const lockCases: readonly LockCase[] = [
-  ...exclusionCases,
-  ...leaseCases,
-  ...waitingCases,
-  ...faultCases,
-]

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { reasonOf, toDriverError } from '../../src/errors/driver-error.ts'
+import { reasonOf, toDriverError } from '../../src/errors/to-driver-error.ts'
 import { MultinodeError } from '../../src/errors/multinode-error.ts'
 
 const origin = { capability: 'lock', backend: 'acme', operation: 'acquire' }
