@@ -9,7 +9,7 @@ import is from '@sindresorhus/is'
 import { Redis } from 'ioredis'
 import { formatTarget, parseRedisUrl, type RedisTarget } from './redis-address.ts'
 import { RedisConnection } from './redis-connection.ts'
-import { isFatalForConnect, toRedisError } from './redis-errors.ts'
+import { isFatalForConnect, reasonOf, toRedisError } from './redis-errors.ts'
 
 /** How an adapter on Redis is told where to connect, when not by environment variables. */
 export interface RedisOptions {
@@ -20,6 +20,8 @@ export interface RedisOptions {
 }
 
 const maxBackoffMs = 2_000
+/** How long a close waits for a server that does not answer. */
+const closeMs = 100
 
 /** Refuses what is no option of a Redis adapter, before anything connects. */
 export function checkRedisOptions(owner: string, options: RedisOptions): void {
@@ -63,7 +65,9 @@ async function handedIn(client: Redis, context: PluginContext): Promise<Share<Re
     tls: client.options.tls !== undefined,
   })
   const connection = new RedisConnection({ client, address, clock: context.clock, ownsClient: false })
-  await connection.ping(context.connectTimeoutMs)
+  // One that its owner has closed stays so, and says it.
+  if (['ready', 'end'].includes(client.status)) await connection.ping(readyWithinMs(context))
+  else await whenReady(client, address, 'client', context)
   return { connection, release: async () => {} }
 }
 
@@ -79,8 +83,10 @@ async function connect(
     clock: context.clock,
     ownsClient: true,
   })
-  // Without a listener ioredis prints to the console. What matters of it reaches callers by their commands.
-  client.on('error', () => {})
+  // ioredis goes on in database 0 when a reconnect was refused the database: cut it, and try again.
+  client.on('error', (error: Error) => {
+    if (isFatalForConnect(error)) client.disconnect(true)
+  })
   try {
     await whenReady(client, connection.address, source, context)
     return connection
@@ -102,12 +108,14 @@ function createClient(target: RedisTarget, context: PluginContext): Redis {
     lazyConnect: true,
     connectTimeout: Math.min(context.connectTimeoutMs, context.callTimeoutMs),
     // Calls have settled before a close; a frozen server must not delay it.
-    disconnectTimeout: 100,
+    disconnectTimeout: closeMs,
     // Commands are refused while the connection is down, and rejected when it breaks: nothing waits in a queue that
     // nobody sees, and nothing is sent a second time.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
+    // A server that is loading is asked again this soon, and not after the time that it thinks it needs.
+    maxLoadingRetryTime: 500,
     // A half-open connection is cut, so that a new one can be made.
     socketTimeout: context.callTimeoutMs * 2,
     retryStrategy: (attempt) =>
@@ -116,28 +124,51 @@ function createClient(target: RedisTarget, context: PluginContext): Redis {
 }
 
 /** Resolves when the server answers; rejects at the deadline with the last reason, or at once when it is final. */
-function whenReady(client: Redis, address: string, source: string, context: PluginContext): Promise<void> {
+async function whenReady(
+  client: Redis,
+  address: string,
+  source: string,
+  context: PluginContext,
+): Promise<void> {
   let lastReason = 'no connection'
+  let stopListening = (): void => {}
   const ready = new Promise<void>((resolve, reject) => {
-    client.once('ready', resolve)
-    client.on('error', (error: Error) => {
-      lastReason = error.message
+    const onReady = (): void => resolve()
+    const onAbort = (): void => reject(new Error('the start failed elsewhere'))
+    const onError = (error: Error): void => {
+      lastReason = reasonOf(error)
       if (isFatalForConnect(error)) {
         reject(toRedisError(error, { address, operation: `connecting (${source})`, outcome: 'not-sent' }))
       }
-    })
-    context.signal.addEventListener('abort', () => reject(new Error('the start failed elsewhere')), {
-      once: true,
-    })
+    }
+    client.on('ready', onReady)
+    client.on('error', onError)
+    context.signal.addEventListener('abort', onAbort)
+    stopListening = () => {
+      client.off('ready', onReady)
+      client.off('error', onError)
+      context.signal.removeEventListener('abort', onAbort)
+    }
+    if (context.signal.aborted) onAbort()
     // Its rejection is only that of the first attempt; later ones follow.
-    client.connect().catch(() => {})
+    else if (client.status === 'wait') client.connect().catch(() => {})
   })
-  return withDeadline(context.clock, context.connectTimeoutMs * 0.95, ready, () => {
-    return new MultinodeError(
-      'UNAVAILABLE',
-      `Redis at ${address} (${source}) was not reached within ${context.connectTimeoutMs} ms: ${lastReason}. ` +
-        'Check that the server runs and that the address is right.',
-      { backend: 'redis', details: { address, source } },
-    )
-  })
+  try {
+    await withDeadline(context.clock, readyWithinMs(context), ready, () => {
+      const reason = client.status === 'connect' ? 'it takes connections, but does not answer' : lastReason
+      return new MultinodeError(
+        'UNAVAILABLE',
+        `Redis at ${address} (${source}) was not reached within ${context.connectTimeoutMs} ms: ${reason}. ` +
+          'Check that the server runs and that the address is right.',
+        { backend: 'redis', details: { address, source } },
+      )
+    })
+  } finally {
+    stopListening()
+  }
+}
+
+/** Leaves time to close what did not connect, so that this reason is told and not core's. */
+function readyWithinMs({ connectTimeoutMs }: PluginContext): number {
+  return Math.max(connectTimeoutMs / 2, connectTimeoutMs * 0.95 - closeMs)
 }

@@ -29,11 +29,17 @@ export function parseRedisUrl({ url, source }: Address): RedisTarget {
     throw refuse(`the scheme ${parsed.protocol}// is not known`)
   }
   if (parsed.hostname === '') throw refuse('the host is missing')
+  // Also keeps what follows from quoting a part of a password.
+  if (/[@#]/.test(parsed.pathname + parsed.search + parsed.hash)) {
+    throw refuse('it holds a / ? # or @ that is not in its place; in user and password write %2F %3F %23 %40')
+  }
+  if (parsed.port === '0') throw refuse('there is no port 0')
   const [parameter] = parsed.searchParams.keys()
   if (parameter !== undefined) throw refuse(`the parameter ${JSON.stringify(parameter)} is not known`)
   const db = /^\/?(\d{0,5})$/.exec(parsed.pathname)?.[1]
-  if (db === undefined)
+  if (db === undefined) {
     throw refuse(`the database ${JSON.stringify(parsed.pathname.slice(1))} is not a number`)
+  }
   return {
     host: parsed.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: parsed.port === '' ? 6379 : Number(parsed.port),

@@ -1,6 +1,6 @@
 import { type Clock, type Closable, MultinodeError, withDeadline } from '@multinode/core'
 import type { Redis } from 'ioredis'
-import { isNoScript, toRedisError } from './redis-errors.ts'
+import { isNoScript, isUnwritten, reasonOf, toRedisError } from './redis-errors.ts'
 import type { RedisScript } from './redis-script.ts'
 
 export interface RedisConnectionParts {
@@ -23,12 +23,20 @@ export class RedisConnection implements Closable {
   readonly address: string
   readonly #clock: Clock
   readonly #ownsClient: boolean
+  #downBecause = ''
+  #closed = false
 
   constructor({ client, address, clock, ownsClient }: RedisConnectionParts) {
     this.client = client
     this.address = address
     this.#clock = clock
     this.#ownsClient = ownsClient
+    if (!ownsClient) return
+    client.on('ready', () => (this.#downBecause = 'it was closed'))
+    // Without a listener ioredis prints to the console. What it says reaches callers by their commands.
+    client.on('error', (error: Error) => {
+      if (!isUnwritten(error)) this.#downBecause = reasonOf(error)
+    })
   }
 
   /** One command, one round trip. */
@@ -63,22 +71,35 @@ export class RedisConnection implements Closable {
   /** Ends the connection, unless the client was handed in. A dead server delays it by a tenth of a second at most. */
   async close(): Promise<void> {
     if (!this.#ownsClient) return
-    const hasSocket = ['connecting', 'connect', 'ready'].includes(this.client.status)
-    const closed = hasSocket ? new Promise((resolve) => this.client.once('close', resolve)) : undefined
+    this.#closed = true
+    const isOpen = ['connecting', 'connect', 'ready'].includes(this.client.status)
+    // Not 'close', which never comes when the socket has not been made yet.
+    const ended = isOpen ? new Promise((resolve) => this.client.once('end', resolve)) : undefined
     this.client.disconnect()
-    await closed
+    await ended
   }
 
   async #guard(operation: string, timeoutMs: number, work: () => Promise<unknown>): Promise<unknown> {
     const { address } = this
-    if (this.#ownsClient && this.client.status !== 'ready') {
-      throw toRedisError(new Error('the connection is down'), { address, operation, outcome: 'not-sent' })
-    }
+    if (this.#closed) throw this.#closedError(operation)
+    if (this.#ownsClient && this.client.status !== 'ready') throw this.#downError(operation)
     try {
       return await withDeadline(this.#clock, timeoutMs, work(), () => this.#timeout(operation, timeoutMs))
     } catch (error) {
       throw toRedisError(error, { address, operation, outcome: 'unknown' })
     }
+  }
+
+  #downError(operation: string): MultinodeError {
+    const reason = new Error(`the connection is down: ${this.#downBecause}`)
+    return toRedisError(reason, { address: this.address, operation, outcome: 'not-sent' })
+  }
+
+  #closedError(operation: string): MultinodeError {
+    return new MultinodeError('CLOSED', `Redis at ${this.address}: ${operation} came after the close.`, {
+      backend: 'redis',
+      outcome: 'not-sent',
+    })
   }
 
   #timeout(operation: string, timeoutMs: number): MultinodeError {

@@ -1,22 +1,40 @@
-import { isMultinodeError, MultinodeError, type Outcome } from '@multinode/core'
-import type { ErrorCode } from '@multinode/core'
+import { type ErrorCode, isMultinodeError, MultinodeError, type Outcome } from '@multinode/core'
 
-/** What the first word of an error reply means. All these are refusals: the command was not carried out. */
-const refusals: Readonly<Record<string, { code: ErrorCode; advice: string }>> = {
+interface Meaning {
+  readonly code: ErrorCode
+  readonly advice: string
+}
+
+const lacksPermission: Meaning = {
+  code: 'MISCONFIGURED',
+  advice: 'The ACL user lacks a permission: see the README for those needed.',
+}
+const connectionLost: Meaning = { code: 'UNAVAILABLE', advice: 'It is reconnected in the background.' }
+
+/** What the first word of an error reply means. */
+const meaningOfWord: Readonly<Record<string, Meaning>> = {
   NOAUTH: { code: 'MISCONFIGURED', advice: 'The server wants a password: put it into the address.' },
   WRONGPASS: { code: 'MISCONFIGURED', advice: 'User or password are wrong.' },
-  NOPERM: {
-    code: 'MISCONFIGURED',
-    advice: 'The ACL user lacks a permission: see the README for those needed.',
-  },
+  NOPERM: lacksPermission,
   READONLY: { code: 'UNAVAILABLE', advice: 'This server is a replica; a failover may be under way.' },
   LOADING: { code: 'UNAVAILABLE', advice: 'The server is loading its data; try again.' },
   MASTERDOWN: { code: 'UNAVAILABLE', advice: 'The replica has lost its master; try again.' },
   CLUSTERDOWN: { code: 'UNAVAILABLE', advice: 'The cluster is not complete; try again.' },
   TRYAGAIN: { code: 'UNAVAILABLE', advice: 'A slot is being moved; try again.' },
   BUSY: { code: 'UNAVAILABLE', advice: 'A script blocks the server.' },
+  MISCONF: { code: 'UNAVAILABLE', advice: 'The server cannot store its data: see its log.' },
   OOM: { code: 'EXHAUSTED', advice: 'The server is out of memory: raise maxmemory or remove data.' },
 }
+
+/** What other error replies mean, which all begin with `ERR`. */
+const meaningOfText: readonly (readonly [RegExp, Meaning])[] = [
+  [/^ERR .*\bThe user executing the script can't/, lacksPermission],
+  [/^ERR .*\bunknown (redis |sub)?command/i, { code: 'UNSUPPORTED', advice: 'Use a server that has it.' }],
+  [
+    /^ERR (invalid DB index|DB index is out of range)/,
+    { code: 'MISCONFIGURED', advice: 'Name a database that the server has.' },
+  ],
+]
 
 export interface RedisErrorOrigin {
   /** Without secrets. */
@@ -30,51 +48,58 @@ export interface RedisErrorOrigin {
 export function toRedisError(error: unknown, origin: RedisErrorOrigin): MultinodeError {
   if (isMultinodeError(error)) return error
   const native = error instanceof Error ? error : new Error(String(error))
-  const refusal = isReplyError(native) ? refusals[firstWord(native.message)] : undefined
-  const code = refusal?.code ?? (isReplyError(native) ? codeOfReply(native.message) : 'UNAVAILABLE')
-  const advice = refusal?.advice ?? (code === 'UNAVAILABLE' ? 'It is reconnected in the background.' : '')
+  const isReply = native.name === 'ReplyError'
+  const known = isReply ? meaningOfReply(native.message) : connectionLost
+  const { code, advice } = known ?? { code: 'REJECTED', advice: '' }
+  // A refusal inside a script may come after the script's first write.
+  const isRefused = isReply && known !== undefined && !/\buser_script\b/.test(native.message)
   return new MultinodeError(
     code,
-    `Redis at ${origin.address}: ${origin.operation} failed: ${native.message.replace(/\.+$/, '')}. ${advice}`.trim(),
+    `Redis at ${origin.address}: ${origin.operation} failed: ${reasonOf(native)}. ${advice}`.trim(),
     {
       backend: 'redis',
-      outcome: refusal === undefined ? origin.outcome : 'not-sent',
+      outcome: isRefused || isUnwritten(native) ? 'not-sent' : origin.outcome,
       cause: withoutArguments(native),
       details: { address: origin.address, operation: origin.operation },
     },
   )
 }
 
+/**
+ * What an error says, without what was sent: a server quotes the arguments of a command that it does not know, and those of
+ * a login are secret. A host name with several addresses fails with several errors, of which the first one is told.
+ */
+export function reasonOf(error: Error): string {
+  const [first]: readonly unknown[] = error instanceof AggregateError ? error.errors : []
+  const { message } = first instanceof Error ? first : error
+  return message.replace(/,? with args beginning with:.*/s, '').replace(/[.\s]+$/, '')
+}
+
 /** Errors that no further attempt to connect will mend. */
 export function isFatalForConnect(error: Error): boolean {
-  return (
-    ['NOAUTH', 'WRONGPASS', 'NOPERM'].includes(firstWord(error.message)) ||
-    /^ERR (invalid DB index|DB index is out of range)/.test(error.message)
-  )
+  return error.name === 'ReplyError' && meaningOfReply(error.message)?.code === 'MISCONFIGURED'
 }
 
 export function isNoScript(error: unknown): boolean {
-  return error instanceof Error && firstWord(error.message) === 'NOSCRIPT'
+  return error instanceof Error && error.message.startsWith('NOSCRIPT ')
 }
 
-function codeOfReply(message: string): ErrorCode {
-  if (/^ERR unknown (sub)?command/i.test(message)) return 'UNSUPPORTED'
-  if (/^ERR (invalid DB index|DB index is out of range)/.test(message)) return 'MISCONFIGURED'
-  return 'REJECTED'
+function meaningOfReply(message: string): Meaning | undefined {
+  // Before Redis 7 an error inside a script is wrapped: `ERR Error running script (..): @user_script:3: .. -OOM command ..`.
+  const word = /^ERR Error running script .*: -([A-Z]+) /.exec(message)?.[1] ?? message.split(' ', 1)[0] ?? ''
+  return meaningOfWord[word] ?? meaningOfText.find(([pattern]) => pattern.test(message))?.[1]
 }
 
-function isReplyError(error: Error): boolean {
-  return error.name === 'ReplyError'
-}
-
-function firstWord(message: string): string {
-  return message.split(' ', 1)[0] ?? ''
+/** ioredis refuses so, before it writes, when the socket is closing. */
+export function isUnwritten(error: Error): boolean {
+  return error.message.startsWith("Stream isn't writeable")
 }
 
 /** ioredis hangs the command with all its arguments on its errors: those of the login hold the password. */
 function withoutArguments(error: Error): Error {
-  const copy = new Error(error.message)
+  const reason = reasonOf(error)
+  const copy = new Error(reason)
   copy.name = error.name
-  if (error.stack !== undefined) copy.stack = error.stack
+  if (error.stack !== undefined) copy.stack = error.stack.replace(error.message, () => reason)
   return copy
 }

@@ -1,0 +1,185 @@
+import type { Lease } from '@multinode/core'
+import { type RedisServer, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import { Redis } from 'ioredis'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { node } from './node.ts'
+
+const hourMs = 3_600_000
+const minuteMs = 60_000
+
+const awkwardKeys = [
+  'a',
+  'a}b',
+  '{a',
+  '}',
+  '{}',
+  'a{b}c',
+  '%7B',
+  'a:lease',
+  'ä\u{1F512}',
+  'a b\nc',
+  '*?[x]',
+  'x'.repeat(1_024),
+]
+
+describe.skipIf(!serversAvailable())('the lock on Redis', async () => {
+  const server = await startRedis()
+  const admin = new Redis(server.url)
+  afterAll(async () => {
+    admin.disconnect()
+    await server.stop()
+  })
+  beforeEach(() => server.flush())
+
+  it('takes 2 EVALSHA to acquire and release, and loads each script once per server', async () => {
+    await server.cli('SCRIPT', 'FLUSH')
+    await server.cli('CONFIG', 'RESETSTAT')
+    await using one = await node(server.url, { clusterName: 'shop' })
+    for (let round = 0; round < 50; round += 1) await (await one.locks.acquire('key')).release()
+    for (let round = 0; round < 50; round += 1) await one.locks.run('key', () => round)
+    expect(await calls(server, ['evalsha', 'eval', 'script|load'])).toEqual([200, 2, 0])
+  })
+
+  it('keeps all keys of one lock in one slot, whatever its name', async () => {
+    await using slots = await startRedis({ args: ['--cluster-enabled', 'yes'] })
+    await using one = await node(server.url, { clusterName: 'shop' })
+    for (const key of awkwardKeys) {
+      await server.flush()
+      await one.driver.acquire({ key, owner: 'a', ttlMs: minuteMs, waitMs: 0 }, 1_000)
+      await one.driver.cancel(key, 'b', 1_000)
+      const keys = await admin.keys('*')
+      expect(keys.map((stored) => stored.replace(/^\{shop:lock:[^{}]*\}:/, '')).toSorted()).toEqual([
+        'cancelled:b',
+        'lease',
+        'token',
+      ])
+      const inSlots = await Promise.all(keys.map((stored) => slots.cli('CLUSTER', 'KEYSLOT', stored)))
+      expect(new Set(inSlots).size).toBe(1)
+    }
+    const bare = ['shop:lock:a:lease', 'shop:lock:a:token']
+    const inSlots = await Promise.all(bare.map((stored) => slots.cli('CLUSTER', 'KEYSLOT', stored)))
+    expect(new Set(inSlots).size, 'the control: without braces').toBe(2)
+  })
+
+  it('stores a lease with the version of its format, and an end', async () => {
+    await using one = await node(server.url, { clusterName: 'shop' })
+    const lease = await one.locks.acquire('invoice:42', { ttlMs: minuteMs })
+    const record = await admin.hgetall('{shop:lock:invoice:42}:lease')
+    expect(record).toEqual({
+      v: '1',
+      owner: expect.stringMatching(/^[0-9a-f]{16}:1$/),
+      token: String(lease.token),
+    })
+    const leftMs = await admin.pttl('{shop:lock:invoice:42}:lease')
+    expect(leftMs).toBeGreaterThan(minuteMs / 2)
+    expect(leftMs).toBeLessThanOrEqual(minuteMs)
+    expect(lease.remainingMs()).toBeLessThan(leftMs)
+  })
+
+  it.each([
+    ['a release', minuteMs, (lease: Lease) => lease.release()],
+    ['an expiry', 50, () => undefined],
+  ])('leaves nothing after %s but the last token, for an hour', async (_, ttlMs, end) => {
+    await using one = await node(server.url, { clusterName: 'shop' })
+    const lease = await one.locks.acquire('key', { ttlMs })
+    await end(lease)
+    await waitUntil('the end', async () => (await admin.exists('{shop:lock:key}:lease')) === 0)
+    expect(await admin.keys('*')).toEqual(['{shop:lock:key}:token'])
+    expect(await admin.get('{shop:lock:key}:token')).toBe(String(lease.token))
+    const leftMs = await admin.pttl('{shop:lock:key}:token')
+    expect(leftMs).toBeGreaterThan(hourMs - minuteMs)
+    expect(leftMs).toBeLessThanOrEqual(hourMs)
+  })
+
+  it('leaves nothing after giving up but a tombstone, for a minute at most', async () => {
+    await using here = await node(server.url, { clusterName: 'shop' })
+    await using there = await node(server.url, { clusterName: 'shop' })
+    await using lease = await here.locks.acquire('key')
+    await expect(there.locks.acquire('key', { waitMs: 50 })).rejects.toMatchObject({ code: 'TIMEOUT' })
+    const tombstones = await waitUntil('the tombstone', async () => {
+      const found = await admin.keys('*cancelled*')
+      return found.length === 1 ? found : undefined
+    })
+    expect(await admin.dbsize()).toBe(3)
+    for (const tombstone of tombstones) {
+      const leftMs = await admin.pttl(tombstone)
+      expect(leftMs).toBeGreaterThan(0)
+      expect(leftMs).toBeLessThanOrEqual(minuteMs)
+    }
+    expect(lease.held).toBe(true)
+  })
+
+  it('goes on from a token that is ahead of the clock, and keeps it for as long as it is', async () => {
+    await using one = await node(server.url, { clusterName: 'shop' })
+    const aheadMs = 10 * minuteMs
+    const ahead = (Date.now() + aheadMs) * 1_000
+    await admin.set('{shop:lock:key}:token', ahead)
+    const lease = await one.locks.acquire('key')
+    expect(lease.token).toBe(ahead + 1)
+    expect(await admin.get('{shop:lock:key}:token')).toBe(String(ahead + 1))
+    const leftMs = await admin.pttl('{shop:lock:key}:token')
+    expect(leftMs).toBeGreaterThan(hourMs + aheadMs - minuteMs)
+    expect(leftMs).toBeLessThanOrEqual(hourMs + aheadMs + 1)
+  })
+
+  it('hands out greater tokens after a restart without data, where a counter begins again', async () => {
+    await using fresh = await startRedis()
+    await using one = await node(fresh.url, { clusterName: 'shop' })
+    const before = await one.locks.acquire('key')
+    const counted = [await fresh.cli('INCR', 'counter')]
+    await fresh.kill()
+    await fresh.restart()
+    const after = await one.locks.acquire('key')
+    counted.push(await fresh.cli('INCR', 'counter'))
+    expect(after.token).toBeGreaterThan(before.token)
+    expect(counted, 'the control').toEqual([1, 1])
+    expect(await before.release()).toBe('not-owner')
+    expect(await after.release()).toBe('released')
+  })
+
+  it('keeps clusters of different names apart on one server', async () => {
+    await using shop = await node(server.url, { clusterName: 'shop' })
+    await using branch = await node(server.url, { clusterName: 'shop' })
+    await using bank = await node(server.url, { clusterName: 'bank' })
+    await using lease = await shop.locks.acquire('key')
+    expect(await branch.locks.tryAcquire('key'), 'the control').toBeNull()
+    await using other = await bank.locks.tryAcquire('key')
+    expect(other?.held).toBe(true)
+    expect(lease.held).toBe(true)
+  })
+
+  it('says what is wrong when something else writes to its keys', async () => {
+    await using one = await node(server.url, { clusterName: 'shop', report: () => {} })
+    await admin.set('{shop:lock:key}:lease', 'not a hash')
+    await expect(one.locks.tryAcquire('key')).rejects.toMatchObject({ code: 'REJECTED' })
+  })
+
+  it('works for an ACL user that may do what the README names, and for no less', async () => {
+    const allowed =
+      '+client +hello +info +ping +select +evalsha +eval +exists +get +set +del +hget +hset +pexpire +pttl +time'
+    const url = server.url.replace('//', '//ann:pw@')
+    const setUser = (...rules: string[]): Promise<unknown> =>
+      server.cli('ACL', 'SETUSER', 'ann', 'reset', 'on', '>pw', ...rules)
+    await setUser('~{*}:*', ...allowed.split(' '))
+    await server.cli('SCRIPT', 'FLUSH')
+    await using ann = await node(url, { clusterName: 'shop' })
+    const lease = await ann.locks.acquire('key')
+    await lease.extend()
+    expect(await ann.locks.tryAcquire('key')).toBeNull()
+    expect(await lease.release()).toBe('released')
+    await ann.driver.cancel('key', 'somebody', 1_000)
+    await ann.driver.ping(1_000)
+    await setUser('~{*}:*', ...allowed.replace(' +hset', '').split(' '))
+    await using bob = await node(url, { clusterName: 'shop', report: () => {} })
+    await expect(bob.locks.acquire('key'), 'the control').rejects.toMatchObject({ code: 'MISCONFIGURED' })
+  })
+})
+
+async function calls(server: RedisServer, names: readonly string[]): Promise<number[]> {
+  const stats = String(await server.cli('INFO', 'commandstats'))
+  const lines = stats.split('\r\n')
+  return names.map((name) => {
+    const line = lines.find((each) => each.startsWith(`cmdstat_${name}:`))
+    return Number(/calls=(\d+)/.exec(line ?? '')?.[1] ?? 0)
+  })
+}
