@@ -106,7 +106,7 @@ test.for<[env: Record<string, string>, message: string]>([
   [{ PORT: '65536' }, 'MISCONFIGURED: PORT=65536 is no port'],
   [{ HOST: '192.0.2.1' }, 'MISCONFIGURED: HOST=192.0.2.1 PORT=0 cannot be used: listen EADDRNOTAVAIL'],
   [{ DATA_DIR: '/dev/null/data' }, 'MISCONFIGURED: DATA_DIR=/dev/null/data cannot be used: ENOTDIR'],
-  [{ CLUSTER_NAME: 'a b' }, 'INVALID_ARGUMENT: CLUSTER_NAME is "a b"'],
+  [{ CLUSTER_NAME: 'a b' }, 'MISCONFIGURED: CLUSTER_NAME=a b must match'],
   [
     { LOCK_ADAPTER: '@acme/lock-etcd' },
     'Install it with: npm install @acme/lock-etcd; or set LOCK_ADAPTER=memory',
