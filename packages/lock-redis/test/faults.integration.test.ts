@@ -39,6 +39,33 @@ describe.skipIf(!serversAvailable()).concurrent('the lock on Redis under faults'
     expect(await calls(admin, 'evalsha')).toBeGreaterThanOrEqual(150)
   })
 
+  it('leaves no lease behind when the answer is lost together with the connection: 50 times', async () => {
+    const { server, admin } = await startServer()
+    await using _ = admin
+    await using proxy = await tcpProxy(server.port)
+    await using one = await node(`redis://127.0.0.1:${proxy.port}`, quiet)
+    await (await one.locks.acquire('warm-up')).release()
+    for (let round = 0; round < 50; round += 1) {
+      proxy.dropReply()
+      await expect(one.locks.tryAcquire(`key-${round}`)).rejects.toMatchObject({ outcome: 'unknown' })
+      // The control: this is what the lost answer was about, and what would stay for the whole ttl.
+      expect(await admin.get(`{shop:lock:key-${round}}:token`)).not.toBeNull()
+      await waitUntil('the cancel', async () => (await admin.keys('*:lease')).length === 0)
+      await waitUntil('the connection', async () => one.driver.ping(1_000).then(() => true))
+    }
+  })
+
+  it('leaves no lease behind when the connection breaks as `run` gives it back: 20 times', async () => {
+    const { server, admin } = await startServer()
+    await using _ = admin
+    await using proxy = await tcpProxy(server.port)
+    await using one = await node(`redis://127.0.0.1:${proxy.port}`, { clusterName: 'shop' })
+    for (let round = 0; round < 20; round += 1) {
+      await one.locks.run(`key-${round}`, () => proxy.reset())
+      expect(await admin.keys('*:lease')).toEqual([])
+    }
+  })
+
   it('leaves no lease behind when an answer came too late: 50 at once', async () => {
     const { server, admin } = await startServer()
     await using _ = admin

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import type { Lease } from '@multinode/core'
 import { type RedisServer, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
 import { Redis } from 'ioredis'
@@ -38,6 +39,24 @@ describe.skipIf(!serversAvailable())('the lock on Redis', async () => {
     for (let round = 0; round < 50; round += 1) await (await one.locks.acquire('key')).release()
     for (let round = 0; round < 50; round += 1) await one.locks.run('key', () => round)
     expect(await calls(server, ['evalsha', 'eval', 'script|load'])).toEqual([200, 2, 0])
+  })
+
+  it('needs no commands and keys but those that the README lists for an ACL user', async () => {
+    const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+    const rules = /`(\+client[^`]+)`/.exec(readme)?.[1]?.split(/\s+/) ?? []
+    expect(rules.length).toBeGreaterThan(10)
+    await using acl = await startRedis()
+    await acl.cli('ACL', 'SETUSER', 'app', 'on', '>pw', 'resetchannels', '-@all', ...rules)
+    await using one = await node(acl.url.replace('//', '//app:pw@'), { clusterName: 'shop' })
+    const lease = await one.locks.acquire('a{b}')
+    await lease.extend(minuteMs)
+    expect(await one.locks.tryAcquire('a{b}')).toBeNull()
+    expect(await lease.release()).toBe('released')
+    await one.driver.cancel('key', 'nobody', 1_000)
+    await one.driver.ping(1_000)
+    // The control: with one rule less it does not work, and says so.
+    await acl.cli('ACL', 'SETUSER', 'app', '-time')
+    await expect(one.locks.tryAcquire('key')).rejects.toMatchObject({ code: 'MISCONFIGURED' })
   })
 
   it('keeps all keys of one lock in one slot, whatever its name', async () => {

@@ -121,9 +121,9 @@ export class Lease implements AsyncDisposable {
   }
 
   /**
-   * Gives the lock back; one round trip, however often it is called. Says what it found: `released`, or `expired` or
-   * `not-owner` when the lease had ended before. Rejects with `TIMEOUT` or `UNAVAILABLE` when the server could not be
-   * asked; the lock is then free after its ttl at the latest.
+   * Gives the lock back; one round trip, however often it is called, and more only through a short outage. Says what it
+   * found: `released`, or `expired` or `not-owner` when the lease had ended before. Rejects with `TIMEOUT` or `UNAVAILABLE`
+   * when the server could not be asked within `callTimeoutMs`; the lock is then free after its ttl at the latest.
    */
   release(): Promise<ReleaseReply> {
     this.#releasing ??= this.#releaseOnce()

@@ -229,11 +229,12 @@ export class Locks {
 
   /** In the background: the caller has its answer, and a failure only keeps the next owner waiting for one ttl. */
   #cancel({ key, owner }: AcquisitionRequest): void {
-    const { callTimeoutMs, report } = this.#context
-    const cancelling = this.#calls.call('cancel', callTimeoutMs, () =>
-      this.#driver.cancel(key, owner, callTimeoutMs),
+    const cancelling = this.#calls.insist(
+      'cancel',
+      (timeoutMs) => this.#driver.cancel(key, owner, timeoutMs),
+      () => !this.#closed,
     )
-    void this.#untilSaid(cancelling).catch(report)
+    void this.#untilSaid(cancelling).catch(this.#context.report)
   }
 
   #toLease({ key, owner, ttlMs }: AcquisitionRequest, { token, sentAt }: Acquired): Lease {
@@ -291,8 +292,11 @@ export class Locks {
   }
 
   #sendRelease(key: string, owner: string): Promise<ReleaseReply> {
-    const { callTimeoutMs } = this.#context
-    return this.#calls.call('release', callTimeoutMs, () => this.#driver.release(key, owner, callTimeoutMs))
+    return this.#calls.insist(
+      'release',
+      (timeoutMs) => this.#driver.release(key, owner, timeoutMs),
+      () => !this.#closed,
+    )
   }
 
   async #untilSaid<T>(farewell: Promise<T>): Promise<T> {

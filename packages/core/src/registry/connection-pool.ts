@@ -6,7 +6,7 @@ export interface Closable {
 /** A share of a pooled connection. `release` is idempotent; after it `connection` must not be used. */
 export interface Share<T extends Closable> {
   readonly connection: T
-  release(): Promise<void>
+  readonly release: () => Promise<void>
 }
 
 /**

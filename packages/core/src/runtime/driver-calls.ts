@@ -1,7 +1,9 @@
 import { toDriverError } from '../errors/to-driver-error.ts'
-import { MultinodeError } from '../errors/multinode-error.ts'
+import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
 import type { CapabilityContext } from './capability-context.ts'
+import { pause } from './clock.ts'
 import { withDeadline } from './deadline.ts'
+import { randomBetween } from './random.ts'
 
 /**
  * How every portable type calls its driver: with a deadline of core's own, and with failures wrapped exactly once.
@@ -28,6 +30,31 @@ export class DriverCalls {
       })
     } catch (error) {
       throw toDriverError(error, { capability, backend, operation })
+    }
+  }
+
+  /**
+   * As {@link call}, for what may be repeated without harm: goes on through short outages, within `callTimeoutMs` in all, as
+   * long as `isWanted`. A connection that breaks together with an answer is back in milliseconds.
+   */
+  async insist<T>(
+    operation: string,
+    work: (timeoutMs: number) => Promise<T>,
+    isWanted: () => boolean,
+  ): Promise<T> {
+    const { clock, callTimeoutMs } = this.#context
+    const untilMs = clock.monotonicMs() + callTimeoutMs
+    for (;;) {
+      const leftMs = Math.max(1, Math.floor(untilMs - clock.monotonicMs()))
+      try {
+        return await this.call(operation, leftMs, () => work(leftMs))
+      } catch (error) {
+        const pauseMs = randomBetween(50, 100)
+        const isWorthIt =
+          isMultinodeError(error) && error.retryable && clock.monotonicMs() + pauseMs < untilMs
+        if (!isWorthIt || !isWanted()) throw error
+        await pause(clock, pauseMs)
+      }
     }
   }
 }

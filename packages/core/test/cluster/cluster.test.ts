@@ -257,7 +257,7 @@ describe('Cluster.health', () => {
 describe('Cluster.on error', () => {
   test('hears trouble that no caller is waiting for, until it is taken off', async () => {
     const { lock, cluster } = await onSteeredLock()
-    const gone = new MultinodeError('UNAVAILABLE', 'gone')
+    const gone = new MultinodeError('REJECTED', 'gone')
     lock.answers.release = () => Promise.reject(gone)
     const heard: unknown[] = []
     const listener = (error: MultinodeError): void => {

@@ -271,7 +271,31 @@ describe('acquire, and a backend in trouble', () => {
     const waiting = watch(on.locks.acquire('key', { waitMs: 100 }))
     await on.clock.advance(100)
     expect(waiting.value).toMatchObject({ code: 'TIMEOUT' })
+    await on.clock.advance(5_000)
     expect(on.reported).toEqual([gone])
+  })
+
+  test('repeats a cancel that met a short outage, so that no lease is left behind', async () => {
+    const on = new LocksOn({ acquire: () => Promise.reject(gone), cancel: () => Promise.reject(gone) })
+    const refused = await failureOf(() => on.locks.tryAcquire('key'))
+    expect(refused).toBe(gone)
+    await on.clock.advance(150)
+    delete on.lock.answers.cancel
+    await on.clock.advance(100)
+    const afterwards = on.lock.times('cancel').length
+    expect(afterwards).toBeGreaterThan(1)
+    await on.clock.advance(5_000)
+    expect(on.lock.times('cancel')).toHaveLength(afterwards)
+    expect(on.reported).toEqual([])
+  })
+
+  test('repeats a cancel no more once it was closed', async () => {
+    const on = new LocksOn({ acquire: () => Promise.reject(gone), cancel: () => Promise.reject(gone) })
+    await failureOf(() => on.locks.tryAcquire('key'))
+    const closing = watch(on.locks.close())
+    await on.clock.advance(200)
+    expect([closing.state, on.reported]).toEqual(['resolved', [gone]])
+    expect(on.clock.pendingTimers).toBe(0)
   })
 
   test('says that it was cancelled when the backend refuses the owner', async () => {

@@ -4,6 +4,7 @@ import { failureOf, Later, never, watch } from '../support/outcome.ts'
 import { LocksOn } from '../support/locks-on.ts'
 
 const gone = new MultinodeError('UNAVAILABLE', 'gone', { outcome: 'unknown' })
+const refused = new MultinodeError('REJECTED', 'refused')
 
 /** What a routine gets, and an end of it that the test chooses. */
 class Routine<T> {
@@ -53,22 +54,42 @@ describe('run', () => {
   })
 
   test('keeps the value when the release fails, and reports the failure', async () => {
-    const { on, locks } = bound(new LocksOn({ release: () => Promise.reject(gone) }))
+    const { on, locks } = bound(new LocksOn({ release: () => Promise.reject(refused) }))
     expect(await locks.run('key', () => 'value')).toBe('value')
-    expect(on.reported).toEqual([gone])
+    expect(on.reported).toEqual([refused])
   })
 
   test("keeps the routine's error when the release fails too", async () => {
-    const { on, locks } = bound(new LocksOn({ release: () => Promise.reject(gone) }))
+    const { on, locks } = bound(new LocksOn({ release: () => Promise.reject(refused) }))
     const own = new Error('of the routine')
     expect(await failureOf(() => locks.run('key', () => Promise.reject(own)))).toBe(own)
-    expect(on.reported).toEqual([gone])
+    expect(on.reported).toEqual([refused])
   })
 
   test.each(['expired', 'not-owner'] as const)('keeps the value when the release says %s', async (reply) => {
     const { on, locks } = bound(new LocksOn({ release: async () => reply }))
     expect(await locks.run('key', () => 'value')).toBe('value')
     expect(on.reported).toEqual([])
+  })
+
+  test('repeats a release that met a short outage', async () => {
+    const { on, locks, lock, clock } = bound(new LocksOn({ release: () => Promise.reject(gone) }))
+    const running = watch(locks.run('key', () => 'value'))
+    await clock.advance(200)
+    expect([running.state, on.reported]).toEqual(['pending', []])
+    delete lock.answers.release
+    await clock.advance(100)
+    expect(running.value).toBe('value')
+    expect([on.reported, lock.store.release('key', 'nobody')]).toEqual([[], 'expired'])
+    expect(clock.pendingTimers).toBe(0)
+  })
+
+  test('reports a release that no repetition could bring to the server in time', async () => {
+    const { on, locks, clock } = bound(new LocksOn({ release: () => Promise.reject(gone) }))
+    const running = watch(locks.run('key', () => 'value'))
+    await clock.advance(5_000)
+    expect([running.value, on.reported]).toEqual(['value', [gone]])
+    expect(clock.pendingTimers).toBe(0)
   })
 
   test('settles though the release is never answered', async () => {
