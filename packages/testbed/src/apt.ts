@@ -1,14 +1,14 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { claim } from './claim.ts'
-import { type Host, lookOnPath, searchFolders, type ServerProgram } from './host.ts'
+import { type Host, lookFor, lookOnPath, type Program, searchFolders } from './host.ts'
 import { onExit } from './on-exit.ts'
 import { run } from './run.ts'
 import { testbedFolder } from './temp-folder.ts'
 import { waitUntil } from './wait-until.ts'
 
-/** Installs the server's package; two runs at once install it once. */
-export async function findByApt(program: ServerProgram, host: Host): Promise<string> {
+/** Installs the program's package; two runs at once install it once. */
+export async function findByApt(program: Program, host: Host): Promise<string> {
   if (host.env['MULTINODE_TEST_INSTALL'] === 'no') throw new Error('forbidden by MULTINODE_TEST_INSTALL=no')
   const aptGet = lookOnPath('apt-get', host)
   if (!aptGet) throw new Error('no apt-get: this is not a Debian-like system')
@@ -19,16 +19,16 @@ export async function findByApt(program: ServerProgram, host: Host): Promise<str
     everyMs: 200,
   })
   try {
-    if (!lookOnPath(program.command, host)) await install(aptGet, program, host)
+    if (!lookFor(program, searchFolders(host))) await install(aptGet, program, host)
   } finally {
     release()
   }
-  const path = lookOnPath(program.command, host)
+  const path = lookFor(program, searchFolders(host))
   if (!path) throw new Error(`the package ${program.aptPackage} brought no ${program.command}`)
   return path
 }
 
-async function install(aptGet: string, { command, aptPackage }: ServerProgram, host: Host): Promise<void> {
+async function install(aptGet: string, { command, aptPackage }: Program, host: Host): Promise<void> {
   const flags = ['-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120']
   // dpkg refuses to work when PATH lacks the sbin folders, as it does after a plain `su`.
   const env = { ...host.env, PATH: searchFolders(host).join(delimiter), DEBIAN_FRONTEND: 'noninteractive' }

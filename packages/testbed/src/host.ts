@@ -1,14 +1,17 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-export interface ServerProgram {
+export interface Program {
+  /** The name of the file. */
   readonly command: string
   readonly aptPackage: string
-  readonly dockerImage: string
-  readonly pathInImage: string
+  /** Absent where no official image has it. */
+  readonly docker?: { readonly image: string; readonly path: string }
+  /** A library is read by the loader, and need not be executable. */
+  readonly isLibrary?: boolean
 }
 
-/** What finding a server depends on; the tests give another one. */
+/** What finding a program depends on; the tests give another one. */
 export interface Host {
   readonly env: NodeJS.ProcessEnv
   /** Searched after PATH, which often lacks the sbin folders. */
@@ -20,7 +23,18 @@ export interface Host {
 
 export const thisHost: Host = {
   env: process.env,
-  usualFolders: ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'],
+  usualFolders: [
+    '/usr/local/sbin',
+    '/usr/local/bin',
+    '/usr/sbin',
+    '/usr/bin',
+    '/sbin',
+    '/bin',
+    // libfaketime: Debian keeps it below the folder of the machine's architecture.
+    `/usr/lib/${debianArchitecture()}/faketime`,
+    '/usr/lib64/faketime',
+    '/usr/local/lib/faketime',
+  ],
   isRoot: process.getuid?.() === 0,
   servicePolicyFile: '/usr/sbin/policy-rc.d',
   announce: (line) => process.stderr.write(`testbed: ${line}\n`),
@@ -32,19 +46,27 @@ export function searchFolders({ env, usualFolders }: Host): readonly string[] {
 }
 
 export function lookOnPath(command: string, host: Host): string | undefined {
-  for (const folder of searchFolders(host)) {
-    const path = executableIn(folder, command)
-    if (path) return path
-  }
-  return undefined
+  return lookIn(searchFolders(host), command, constants.X_OK)
 }
 
-export function executableIn(folder: string, command: string): string | undefined {
-  const path = join(folder, command)
+/** In those folders: a file that may be executed, or read if it is a library. */
+export function lookFor({ command, isLibrary }: Program, folders: readonly string[]): string | undefined {
+  return lookIn(folders, command, isLibrary ? constants.R_OK : constants.X_OK)
+}
+
+function lookIn(folders: readonly string[], file: string, access: number): string | undefined {
+  return folders.map((folder) => join(folder, file)).find((path) => isFile(path, access))
+}
+
+function isFile(path: string, access: number): boolean {
   try {
-    accessSync(path, constants.X_OK)
-    return statSync(path).isFile() ? path : undefined
+    accessSync(path, access)
+    return statSync(path).isFile()
   } catch {
-    return undefined
+    return false
   }
+}
+
+function debianArchitecture(): string {
+  return process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu'
 }

@@ -11,6 +11,7 @@ import { testbedFolder } from './temp-folder.ts'
 const firstPort = 10_000
 const lastPort = 19_999
 const maxTries = 500
+const busOffset = 10_000
 
 export interface ClaimedPort {
   readonly port: number
@@ -19,17 +20,39 @@ export interface ClaimedPort {
 
 /** A loopback port that nobody listens on, and that no other testbed process takes until it is released. */
 export async function claimPort(): Promise<ClaimedPort> {
+  return await claimTogether([0])
+}
+
+/** A port for a node of a Redis Cluster, whose bus has the port + 10000: both are claimed, and released, as one. */
+export async function claimPortWithBus(): Promise<ClaimedPort> {
+  return await claimTogether([0, busOffset])
+}
+
+async function claimTogether(offsets: readonly number[]): Promise<ClaimedPort> {
   for (let tries = 0; tries < maxTries; tries++) {
     const port = randomInt(firstPort, lastPort + 1)
-    const release = claim(join(testbedFolder('ports'), String(port)))
-    if (!release) continue
-    if (await canListen(port)) return { port, release }
-    release()
+    const release = await claimAll(offsets.map((offset) => port + offset))
+    if (release) return { port, release }
   }
   throw new Error(
     `no free port between ${firstPort} and ${lastPort} in ${maxTries} tries; stop what listens there, ` +
       `or remove ${testbedFolder('ports')}`,
   )
+}
+
+async function claimAll(ports: readonly number[]): Promise<(() => void) | undefined> {
+  const releases: (() => void)[] = []
+  const releaseAll = () => {
+    for (const release of releases) release()
+  }
+  for (const port of ports) {
+    const release = claim(join(testbedFolder('ports'), String(port)))
+    if (release) releases.push(release)
+    if (release && (await canListen(port))) continue
+    releaseAll()
+    return undefined
+  }
+  return releaseAll
 }
 
 /** Removes the claims of processes that are gone (SIGKILL leaves them). */

@@ -2,12 +2,16 @@ import { createInterface } from 'node:readline'
 import type { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { LineBox } from './line-box.ts'
+import { type MovableClock, movableClock } from './movable-clock.ts'
 import { type Exit, type LocalProcess, startProcess } from './process.ts'
+import { stall, stallPreload } from './stall.ts'
 
 export interface SpawnNodeOptions {
   /** Given to the child besides PATH, HOME and LANG. */
   readonly env?: Readonly<Record<string, string>>
   readonly args?: readonly string[]
+  /** Lets moveClock() move what the child takes for the time of day. Linux only. Default false. */
+  readonly clock?: boolean
 }
 
 /** Runs a file in a Node process of its own, which talks to the test in lines on stdin and stdout. */
@@ -15,11 +19,18 @@ export async function spawnNode(file: string | URL, options: SpawnNodeOptions = 
   const { env = {}, args = [] } = options
   const { PATH, HOME, LANG } = process.env
   const path = file instanceof URL ? fileURLToPath(file) : file
-  const started = await startProcess(process.execPath, [path, ...args], {
-    env: { PATH, HOME, LANG, ...env },
-    stdio: ['pipe', 'pipe', 'pipe'],
-  })
-  return new NodeChild(path, started)
+  const clock = options.clock ? await movableClock() : undefined
+  try {
+    const started = await startProcess(process.execPath, ['--import', stallPreload, path, ...args], {
+      env: { PATH, HOME, LANG, ...clock?.env, ...env },
+      stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
+    })
+    clock?.startedAs(started.pid)
+    return new NodeChild(path, started, clock)
+  } catch (error) {
+    clock?.remove()
+    throw error
+  }
 }
 
 export class NodeChild {
@@ -29,10 +40,11 @@ export class NodeChild {
   readonly #file: string
   readonly #process: LocalProcess
   readonly #stdin: Writable
+  readonly #clock: MovableClock | undefined
   readonly #lines = new LineBox()
   #output = ''
 
-  constructor(file: string, started: LocalProcess) {
+  constructor(file: string, started: LocalProcess, clock?: MovableClock) {
     const { stdin, stdout, stderr } = started.child
     if (!stdin || !stdout || !stderr)
       throw new Error('start a Node child with pipes for stdin, stdout, stderr')
@@ -41,6 +53,7 @@ export class NodeChild {
     this.#file = file
     this.#process = started
     this.#stdin = stdin
+    this.#clock = clock
     // Writing to a child that has ended: `exited` says so, and nextLine() rejects.
     stdin.on('error', () => {})
     stderr.setEncoding('utf8').on('data', (text: string) => (this.#output += text))
@@ -50,6 +63,7 @@ export class NodeChild {
     })
     // 'close', not 'exit': the last lines may come after the process is gone.
     started.child.once('close', () => this.#lines.end())
+    started.child.once('exit', () => clock?.remove())
   }
 
   /** One line to the child's stdin. */
@@ -94,6 +108,22 @@ export class NodeChild {
   /** SIGCONT: timers that are overdue fire now. */
   resume(): void {
     this.#process.resume()
+  }
+
+  /** Keeps the event loop from turning for this long; resolves when that begins. SIGKILL ends it. */
+  async stall(ms: number): Promise<void> {
+    if (!this.#process.alive) throw new Error(`${this.#file} has ended and cannot be stalled`)
+    await stall(this.#process.child, ms)
+  }
+
+  /**
+   * The child's Date is later by this much, or earlier if negative; moves add up. performance.now() and timers
+   * run on. Needs `clock: true`.
+   */
+  moveClock(ms: number): void {
+    if (!this.#clock) throw new Error(`start ${this.#file} with { clock: true } to move its clock`)
+    if (!this.#process.alive) throw new Error(`${this.#file} has ended and has no clock any more`)
+    this.#clock.move(ms)
   }
 
   /** SIGTERM, also to a paused child; SIGKILL when it is still there after 5 s. May be called twice. */

@@ -1,11 +1,13 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { claim } from '../src/claim.ts'
 import { claimPort, temporaryFolder } from '../src/index.ts'
+import { claimPortWithBus } from '../src/ports.ts'
+import { testbedFolder } from '../src/temp-folder.ts'
 
 it('gives ports below the ephemeral range, each of them once', async () => {
   const claimed = await Promise.all(Array.from({ length: 50 }, () => claimPort()))
@@ -23,6 +25,14 @@ it('gives a port that a server can listen on', async () => {
   expect(server.address()).toMatchObject({ port })
   server.close()
   release()
+})
+
+it('claims the bus of a node of a Cluster with its port, and releases both', async () => {
+  const { port, release } = await claimPortWithBus()
+  const files = [port, port + 10_000].map((each) => join(testbedFolder('ports'), String(each)))
+  expect(files.map((file) => claim(file))).toEqual([undefined, undefined])
+  release()
+  expect(files.map((file) => existsSync(file))).toEqual([false, false])
 })
 
 it('refuses a claim that is held, until it is released', () => {

@@ -83,3 +83,35 @@ describe('signals', () => {
     await expect(child.pause()).rejects.toThrow('has ended and cannot be paused')
   })
 })
+
+describe('stall', () => {
+  const clocks = new URL('./fixtures/clocks.ts', import.meta.url)
+
+  it('keeps the event loop from turning for at least that long', async () => {
+    await using busy = await spawnNode(clocks)
+    await busy.nextLine('ready')
+    await busy.stall(400)
+    // A slow machine may make shorter gaps before.
+    expect(await busy.nextLine(/^gap (?:[4-9]\d\d|\d{4,})$/)).toContain('gap')
+  })
+
+  it('begins before it resolves: the child answers nothing meanwhile', async () => {
+    await using busy = await spawnNode(clocks)
+    await busy.nextLine('ready')
+    await busy.stall(60_000)
+    busy.send('clocks')
+    await expect(busy.nextLine('clocks', 200)).rejects.toThrow('within 200 ms')
+    expect(await busy.kill()).toEqual({ code: null, signal: 'SIGKILL' })
+  })
+
+  it('says that a child which has ended cannot be stalled', async () => {
+    await child.kill()
+    await expect(child.stall(1)).rejects.toThrow('has ended and cannot be stalled')
+  })
+
+  it('neither keeps a child alive that has nothing left to do, nor is handed down to what it forks', async () => {
+    await using idle = await spawnNode(new URL('./fixtures/idle.ts', import.meta.url))
+    expect(await idle.nextLine()).toBe('execArgv ')
+    expect(await idle.exited).toEqual({ code: 0, signal: null })
+  })
+})

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { findServer } from '../src/find-server.ts'
+import { findProgram } from '../src/find-program.ts'
 import type { Host } from '../src/host.ts'
 import { type TemporaryFolder, temporaryFolder } from '../src/index.ts'
 
@@ -65,33 +65,33 @@ const log = () => readFileSync(join(root.path, 'log'), 'utf8').trim().split('\n'
 it('takes the folder named by MULTINODE_TEST_BIN before PATH', async () => {
   script('path', 'redis-server')
   const path = script('own', 'redis-server')
-  const found = await findServer('redis-server', host({ MULTINODE_TEST_BIN: folder('own') }))
-  expect(found).toEqual({ command: 'redis-server', path, source: 'MULTINODE_TEST_BIN' })
+  const found = await findProgram('redis-server', host({ MULTINODE_TEST_BIN: folder('own') }))
+  expect(found).toMatchObject({ command: 'redis-server', path, source: 'MULTINODE_TEST_BIN' })
 })
 
 it('takes PATH before the usual folders', async () => {
   script('sbin', 'redis-server')
   const path = script('path', 'redis-server')
-  expect(await findServer('redis-server', host({}))).toMatchObject({ path, source: 'PATH' })
+  expect(await findProgram('redis-server', host({}))).toMatchObject({ path, source: 'PATH' })
 })
 
 it('looks in the usual folders when PATH lacks them', async () => {
   const path = script('sbin', 'redis-server')
-  expect(await findServer('redis-server', host({}))).toMatchObject({ path, source: 'PATH' })
+  expect(await findProgram('redis-server', host({}))).toMatchObject({ path, source: 'PATH' })
 })
 
 it('overlooks a file that is not executable, and a folder of that name', async () => {
   writeFileSync(join(folder('own'), 'redis-server'), '', { mode: 0o644 })
   folder('path/redis-server')
   const path = script('sbin', 'redis-server')
-  expect(await findServer('redis-server', host({ MULTINODE_TEST_BIN: folder('own') }))).toMatchObject({
+  expect(await findProgram('redis-server', host({ MULTINODE_TEST_BIN: folder('own') }))).toMatchObject({
     path,
   })
 })
 
 it('copies the binary out of the image when a Docker engine answers', async () => {
   fakeDocker('echo 27.0')
-  const found = await findServer('redis-server', host({}))
+  const found = await findProgram('redis-server', host({}))
   expect(found.source).toBe('Docker')
   expect(existsSync(found.path)).toBe(true)
   expect(announced).toEqual(["redis-server is missing: copying it out of Docker's redis:7-bookworm"])
@@ -106,7 +106,7 @@ it('copies the binary out of the image when a Docker engine answers', async () =
 it('installs with apt as root, announced, with services denied meanwhile', async () => {
   fakeDocker('echo no engine >&2', 'exit 1')
   fakeApt()
-  const found = await findServer('redis-server', host({}, true))
+  const found = await findProgram('redis-server', host({}, true))
   expect(found).toMatchObject({ path: join(root.path, 'sbin/redis-server'), source: 'apt' })
   expect(log().slice(1)).toEqual(['update noninteractive denied', 'install noninteractive denied'])
   expect(announced).toEqual([
@@ -118,13 +118,13 @@ it('installs with apt as root, announced, with services denied meanwhile', async
 it('leaves a service policy alone that was there before', async () => {
   fakeApt()
   const policy = script('.', 'policy')
-  await findServer('redis-server', host({}, true))
+  await findProgram('redis-server', host({}, true))
   expect(existsSync(policy)).toBe(true)
 })
 
 it('installs once when two runs want it at the same time', async () => {
   fakeApt()
-  const both = await Promise.all([1, 2].map(() => findServer('redis-server', host({}, true))))
+  const both = await Promise.all([1, 2].map(() => findProgram('redis-server', host({}, true))))
   expect(both.map(({ source }) => source)).toEqual(['apt', 'apt'])
   expect(log()).toHaveLength(2)
 })
@@ -132,10 +132,10 @@ it('installs once when two runs want it at the same time', async () => {
 it('gives the reason of each way and the ways out when nothing is possible', async () => {
   fakeDocker('echo no engine >&2', 'exit 1')
   fakeApt()
-  await expect(findServer('redis-server', host({ MULTINODE_TEST_BIN: '/nowhere' }))).rejects.toThrow(
+  await expect(findProgram('redis-server', host({ MULTINODE_TEST_BIN: '/nowhere' }))).rejects.toThrow(
     `redis-server was not found, and the tests need it. Looked at:
   MULTINODE_TEST_BIN: no redis-server in /nowhere
-  PATH: not there, nor in the usual sbin folders
+  PATH: not there, nor in the usual folders
   Docker: ${root.path}/path/docker version ended with code 1: no engine
   apt: only root may install packages
 Do one of these:
@@ -148,21 +148,36 @@ Or leave out the tests that need it: MULTINODE_TEST_SKIP_SERVERS=1`,
 
 it('does not install when MULTINODE_TEST_INSTALL=no', async () => {
   fakeApt()
-  await expect(findServer('redis-server', host({ MULTINODE_TEST_INSTALL: 'no' }, true))).rejects.toThrow(
+  await expect(findProgram('redis-server', host({ MULTINODE_TEST_INSTALL: 'no' }, true))).rejects.toThrow(
     'apt: forbidden by MULTINODE_TEST_INSTALL=no',
   )
   expect(existsSync(join(root.path, 'log'))).toBe(false)
 })
 
 it('says so when there is neither docker nor apt', async () => {
-  await expect(findServer('redis-server', host({}, true))).rejects.toThrow(
+  await expect(findProgram('redis-server', host({}, true))).rejects.toThrow(
     /Docker: no docker on PATH\n {2}apt: no apt-get: this is not a Debian-like system/,
   )
 })
 
 it('shows the end of what apt-get said when it fails', async () => {
   script('path', 'apt-get', 'echo E: unable to locate package >&2', 'exit 100')
-  await expect(findServer('redis-server', host({}, true))).rejects.toThrow(
+  await expect(findProgram('redis-server', host({}, true))).rejects.toThrow(
     /apt-get update ended with code 100: E: unable to locate package/,
   )
+})
+
+it('finds a library that is not executable, and names its file in the ways out', async () => {
+  await expect(findProgram('libfaketime', host({}))).rejects.toThrow(
+    `  Docker: no official image has it
+  apt: no apt-get: this is not a Debian-like system
+Do one of these:
+  install it (apt-get install libfaketime)
+  name a folder that holds libfaketimeMT.so.1: MULTINODE_TEST_BIN=<folder>
+Or leave out the tests that need it: MULTINODE_TEST_SKIP_SERVERS=1`,
+  )
+  const path = join(folder('own'), 'libfaketimeMT.so.1')
+  writeFileSync(path, '', { mode: 0o644 })
+  const found = await findProgram('libfaketime', host({ MULTINODE_TEST_BIN: folder('own') }))
+  expect(found).toMatchObject({ path, source: 'MULTINODE_TEST_BIN' })
 })
