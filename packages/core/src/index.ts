@@ -24,7 +24,7 @@ export { maskSecrets } from './errors/mask-secrets.ts'
 
 // For authors of adapters.
 export { type CapabilityName, capabilityNames } from './registry/capability-name.ts'
-export { type Closable, ConnectionPool, type Share } from './registry/connection-pool.ts'
+export type { Closable, ConnectionPool, Share } from './registry/connection-pool.ts'
 export type { Driver } from './registry/driver.ts'
 export {
   type Address,
@@ -35,5 +35,5 @@ export {
 } from './registry/plugin.ts'
 export type { CapabilityContext } from './runtime/capability-context.ts'
 export { checkKnownOptions } from './runtime/check.ts'
-export { type Clock, type Instant, systemClock, type Timer } from './runtime/clock.ts'
+export { type Clock, type Instant, type Timer } from './runtime/clock.ts'
 export { withDeadline } from './runtime/deadline.ts'

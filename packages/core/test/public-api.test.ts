@@ -4,7 +4,6 @@ import * as testing from '../src/testing/index.ts'
 
 test('@multinode/core exports this and nothing else', () => {
   expect(Object.keys(core).sort()).toEqual([
-    'ConnectionPool',
     'Lease',
     'Locks',
     'MultinodeError',
@@ -14,7 +13,6 @@ test('@multinode/core exports this and nothing else', () => {
     'isMultinodeError',
     'maskSecrets',
     'pluginApi',
-    'systemClock',
     'withDeadline',
   ])
 })

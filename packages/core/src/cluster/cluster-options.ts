@@ -33,7 +33,7 @@ export interface ClusterOptions {
   readonly resolveFrom?: string
   /** How long the start may take, in ms. Default 10,000. */
   readonly connectTimeoutMs?: number
-  /** The deadline of a call that names none, in ms. Default 5,000. */
+  /** The deadline of a call that names none, in ms. Default 5,000, at most 30,000. */
   readonly callTimeoutMs?: number
   /** For tests: see `ManualClock` in `@multinode/core/testing`. */
   readonly clock?: Clock
@@ -97,7 +97,7 @@ export function readSettings(options: ClusterOptions): ClusterSettings {
     variables,
     folder: toFolder(options.resolveFrom ?? defaultResolveFrom()),
     connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, { min: 1 }),
-    callTimeoutMs: checkMs('callTimeoutMs', options.callTimeoutMs ?? 5_000, { min: 1 }),
+    callTimeoutMs: checkMs('callTimeoutMs', options.callTimeoutMs ?? 5_000, { min: 1, max: 30_000 }),
     clock: options.clock ?? systemClock,
   }
 }

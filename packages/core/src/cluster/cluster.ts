@@ -5,7 +5,7 @@ import { MultinodeError } from '../errors/multinode-error.ts'
 import type { Locks, LockStats } from '../lock/locks.ts'
 import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
 import type { NodeIdentity } from '../registry/plugin.ts'
-import { checkKnownOptions, checkMs } from '../runtime/check.ts'
+import { checkKnownOptions, checkMs, checkName } from '../runtime/check.ts'
 import type { ClusterSettings } from './cluster-options.ts'
 import { type CapabilityHealth, HealthMonitor } from './health-monitor.ts'
 import { closeDriver, type OpenedDriver, type Opening } from './open-driver.ts'
@@ -119,12 +119,14 @@ export class Cluster implements AsyncDisposable {
    * Background trouble that no call rejects with. Without a listener it becomes a `process` warning, never a crash.
    */
   on(event: 'error', listener: ErrorListener): this {
-    if (event === 'error') this.#reporter.on(listener)
+    checkName('event', event, /^error$/)
+    this.#reporter.on(listener)
     return this
   }
 
   off(event: 'error', listener: ErrorListener): this {
-    if (event === 'error') this.#reporter.off(listener)
+    checkName('event', event, /^error$/)
+    this.#reporter.off(listener)
     return this
   }
 

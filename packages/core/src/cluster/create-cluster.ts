@@ -4,6 +4,7 @@ import { maskSecrets } from '../errors/mask-secrets.ts'
 import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
 import { type AdapterChoice, chooseAdapter } from '../registry/choose-adapter.ts'
 import { capabilityNames } from '../registry/capability-name.ts'
+import { checkVerbs } from '../registry/driver.ts'
 import { ConnectionPool } from '../registry/connection-pool.ts'
 import { resolvePackage } from '../registry/resolve-module.ts'
 import { adapterVariables } from '../registry/variables.ts'
@@ -19,7 +20,8 @@ type BuiltChoice = AdapterChoice & { readonly capability: keyof PortableTypes }
 /**
  * Chooses, loads and connects the adapter of every capability, by the environment and the plugins given in code, and
  * resolves with a cluster object that is ready. Rejects within `connectTimeoutMs` (default 10 s) with a typed error that names
- * each capability that failed and why; nothing is left open then. With nothing said it is one node on memory.
+ * each capability that failed and why; nothing is left open then: what had connected is closed first, which a dead server can
+ * delay by `callTimeoutMs`. With nothing said it is one node on memory.
  *
  * @throws `MISCONFIGURED` for settings that are wrong or contradict each other, `NOT_FOUND` for an adapter that is not
  * installed, `UNAVAILABLE` for a backend that could not be reached
@@ -37,6 +39,9 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
   }
   const opened = await openAll(choices, opening, start)
   try {
+    for (const { driver, choice, backend } of opened) {
+      checkVerbs(driver, [], { capability: choice.capability, backend })
+    }
     checkRequired(opened, settings)
     const parts = opened.map((each) => ({ ...each, notes: notesFor(each, opened) }))
     warnOfRisks(parts, opening)

@@ -1,6 +1,6 @@
 import { MultinodeError } from '../errors/multinode-error.ts'
 import { checkKnownOptions, checkMs } from '../runtime/check.ts'
-import type { Clock } from '../runtime/clock.ts'
+import { type Clock, pause } from '../runtime/clock.ts'
 import { withDeadline } from '../runtime/deadline.ts'
 import type { Cluster } from './cluster.ts'
 
@@ -42,7 +42,9 @@ export function handleSignals(
     } catch (error) {
       report(error)
     }
-    await cluster.drain({ deadlineMs: Math.max(0, Math.round(untilMs - clock.monotonicMs())) })
+    const leftMs = Math.max(0, Math.round(untilMs - clock.monotonicMs()))
+    // A drain that somebody began before may have a later deadline than this one.
+    await Promise.race([cluster.drain({ deadlineMs: leftMs }), pause(clock, leftMs)])
     await cluster.close()
   }
   function endBy(signal: NodeJS.Signals): void {

@@ -39,6 +39,7 @@ export class Acquisition {
   /** Ends the pause or the attempt that is under way. */
   #interrupt: (() => void) | undefined
   #pushed = false
+  #mayBeKnown = false
   #ended: MultinodeError | undefined
 
   constructor(
@@ -56,6 +57,11 @@ export class Acquisition {
 
   get key(): string {
     return this.#request.key
+  }
+
+  /** Whether any attempt may have reached the backend, so that there may be something to undo. */
+  get mayBeKnown(): boolean {
+    return this.#mayBeKnown
   }
 
   /** Makes the acquisition reject with `reason` now. */
@@ -102,10 +108,17 @@ export class Acquisition {
     const { key, owner, ttlMs } = this.#request
     const timeoutMs = this.#attemptTimeoutMs()
     const sentAt = now(this.#context.clock)
-    const reply = await this.#calls.call('acquire', timeoutMs, () =>
-      this.#driver.acquire({ key, owner, ttlMs, waitMs: Math.ceil(waitMs) }, timeoutMs),
-    )
-    return this.#judge(reply, sentAt)
+    const wasKnown = this.#mayBeKnown
+    this.#mayBeKnown = true
+    try {
+      const reply = await this.#calls.call('acquire', timeoutMs, () =>
+        this.#driver.acquire({ key, owner, ttlMs, waitMs: Math.ceil(waitMs) }, timeoutMs),
+      )
+      return this.#judge(reply, sentAt)
+    } catch (error) {
+      if (isMultinodeError(error) && error.outcome === 'not-sent') this.#mayBeKnown = wasKnown
+      throw error
+    }
   }
 
   /** A grant whose answer took longer than the lease is none; asking again as the same owner starts it anew. */
@@ -156,7 +169,7 @@ export class Acquisition {
         resolve()
         return
       }
-      const delayMs = Math.max(1, Math.min(pauseMs, this.#remainingMs()))
+      const delayMs = Math.min(Math.max(1, pauseMs), this.#remainingMs())
       const timer = this.#context.clock.setTimer(resolve, delayMs, 'foreground')
       this.#interrupt = () => {
         timer.cancel()

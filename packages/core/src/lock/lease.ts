@@ -45,6 +45,8 @@ export class Lease implements AsyncDisposable {
   readonly #abort = new AbortController()
   #startedAt: Instant
   #lastExtension: Instant | undefined
+  /** Why the last attempt to extend it failed: the cause, should it be lost. */
+  #lastFailure: unknown
   #validForMs: number
   #ttlMs: number
   #state: 'held' | 'lost' | 'released' = 'held'
@@ -69,6 +71,11 @@ export class Lease implements AsyncDisposable {
   /** True while the lock is certainly ours. */
   get held(): boolean {
     return this.remainingMs() > 0
+  }
+
+  /** What the lease was last granted or extended for. */
+  get ttlMs(): number {
+    return this.#ttlMs
   }
 
   /** Milliseconds until the deadline; 0 once lost or released. */
@@ -106,7 +113,7 @@ export class Lease implements AsyncDisposable {
     this.#lastExtension = sentAt
     // The server may start the shorter lease although its answer is late or lost.
     if (validityMs(ttlMs) < this.remainingMs()) this.#startAnew(sentAt, ttlMs)
-    const reply = await this.#owner.extend(ttlMs, timeoutMs)
+    const reply = await this.#askToExtend(ttlMs, timeoutMs)
     this.throwIfLost()
     if (this.#state !== 'held') throw this.#lostError('it ended while it was being extended')
     if (reply !== 'extended') {
@@ -117,6 +124,17 @@ export class Lease implements AsyncDisposable {
     if (this.#lastExtension === sentAt) {
       this.#startAnew(sentAt, ttlMs)
       this.#ttlMs = ttlMs
+    }
+  }
+
+  async #askToExtend(ttlMs: number, timeoutMs: number): Promise<ExtendReply> {
+    try {
+      const reply = await this.#owner.extend(ttlMs, timeoutMs)
+      this.#lastFailure = undefined
+      return reply
+    } catch (error) {
+      this.#lastFailure = error
+      throw error
     }
   }
 
@@ -181,7 +199,11 @@ export class Lease implements AsyncDisposable {
       'LOST',
       `The lock ${JSON.stringify(this.key)} (token ${this.token}) is not held: ${reason}. ` +
         'Stop what it protected; acquire it again to go on.',
-      { capability: 'lock', details: { key: this.key, token: this.token } },
+      {
+        capability: 'lock',
+        details: { key: this.key, token: this.token },
+        ...(this.#lastFailure === undefined ? {} : { cause: this.#lastFailure }),
+      },
     )
   }
 }

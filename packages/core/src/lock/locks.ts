@@ -55,6 +55,7 @@ export class Locks {
   /** Cancels and releases that are on their way: closing waits for them, because each that is cut off costs a ttl. */
   readonly #farewells = new Set<Promise<unknown>>()
   #closed = false
+  #drained = false
   #onIdle: (() => void) | undefined
   #ownerCount = 0
   #acquired = 0
@@ -89,9 +90,8 @@ export class Locks {
   ): Promise<T> {
     checkFunction('routine', routine)
     checkKnownOptions('run', options, acquireOptions)
-    const ttlMs = options.ttlMs ?? defaultTtlMs
     const lease = await this.acquire(key, options)
-    const renewal = new Renewal(lease, ttlMs, this.#context.callTimeoutMs, this.#context.clock)
+    const renewal = new Renewal(lease, this.#context.callTimeoutMs, this.#context.clock)
     try {
       const result = await routine(lease)
       lease.throwIfLost()
@@ -132,8 +132,8 @@ export class Locks {
   }
 
   /**
-   * Resolves when nothing is held and nobody waits, at the latest after `deadlineMs`. Locks stay usable meanwhile,
-   * because the work that is being finished may need them. Leases that are held at the deadline are lost: their signal is
+   * Resolves when nothing is held and nobody waits, at the latest after `deadlineMs`. Locks stay usable until then,
+   * because the work that is being finished may need them; afterwards they are refused with `CLOSED`. Leases that are held at the deadline are lost: their signal is
    * aborted, and they run out on the server instead of being released, because their routine may still be running.
    * @returns the keys that were still held or waited for
    */
@@ -148,6 +148,8 @@ export class Locks {
       })
     }
     const left = [...this.#leases, ...this.#acquisitions.keys()].map(({ key }) => key)
+    this.#drained = true
+    for (const acquisition of this.#acquisitions.keys()) acquisition.end(this.#closedError())
     for (const lease of this.#leases) lease.abandon('the cluster object was drained')
     return left
   }
@@ -202,7 +204,7 @@ export class Locks {
   ): AcquisitionRequest {
     checkKey('key', key)
     checkMs('ttlMs', ttlMs, { min: minTtlMs })
-    if (this.#closed) throw this.#closedError()
+    if (this.#closed || this.#drained) throw this.#closedError()
     this.#ownerCount += 1
     return { key, owner: `${this.#context.node.incarnation}:${this.#ownerCount}`, ttlMs, waitMs, signal }
   }
@@ -219,7 +221,7 @@ export class Locks {
       return await working
     } catch (error) {
       this.#refused += 1
-      this.#cancel(request)
+      if (acquisition.mayBeKnown) this.#cancel(request)
       throw error
     } finally {
       this.#acquisitions.delete(acquisition)
@@ -323,7 +325,7 @@ export class Locks {
   #closedError(): MultinodeError {
     return new MultinodeError(
       'CLOSED',
-      'This cluster object was closed and gives no locks any more: create a new one.',
+      'This cluster object was drained or closed and gives no locks any more: create a new one.',
       { capability: 'lock', backend: this.#context.backend },
     )
   }

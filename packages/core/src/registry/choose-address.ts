@@ -34,14 +34,15 @@ function readSharedAddress(backend: string, variables: Variables): Variable | un
   const url = variables.read([`${backend.toUpperCase()}_URL`])
   if (backend !== 'rabbitmq') return url
   const host = variables.read(['RABBITMQ_HOST'])
-  if (url !== undefined && host !== undefined) {
+  if (url !== undefined && host !== undefined && variables.isPrefixed(url) === variables.isPrefixed(host)) {
     throw new MultinodeError(
       'MISCONFIGURED',
       `${url.name} and ${host.name} are both set and say the same thing in two ways: keep one of them.`,
       { details: { variables: [url.name, host.name] } },
     )
   }
-  return url ?? (host === undefined ? undefined : composeRabbitmqUrl(host, variables))
+  const isHostFirst = host !== undefined && variables.isPrefixed(host)
+  return url !== undefined && !isHostFirst ? url : host && composeRabbitmqUrl(host, variables)
 }
 
 function composeRabbitmqUrl(host: Variable, variables: Variables): Variable {

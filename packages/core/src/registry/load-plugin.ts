@@ -33,7 +33,7 @@ export async function loadPlugin(
   const { capability, adapter } = choice
   const isPath = /^(\.{0,2}\/|file:)/.test(adapter)
   const from = backendName.test(adapter) ? `@multinode/${capability}-${adapter}` : adapter
-  if (!isPath && !packageName.test(from)) throw unknownForm(choice)
+  if (!isPath && !packageName.test(from)) throw unknownForm(choice, registered)
   const url = isPath ? resolvePath(adapter) : resolvePackage(from, folder)
   if (url === undefined) throw isPath ? noSuchFile(choice) : notInstalled(choice, from, folder, registered)
   return {
@@ -58,13 +58,18 @@ async function importDefault(choice: AdapterChoice, url: string): Promise<unknow
   return is.plainObject(exported) && 'default' in exported ? exported['default'] : exported
 }
 
-function unknownForm(choice: AdapterChoice): MultinodeError {
+function unknownForm({ because, capability }: AdapterChoice, registered: readonly string[]): MultinodeError {
   return new MultinodeError(
     'MISCONFIGURED',
-    `${choice.because} is no adapter: give memory, a backend (${ownAdapters[choice.capability].join(', ')}), ` +
-      'a package name (@acme/lock-etcd) or a path (./adapters/lock.js).',
-    { capability: choice.capability },
+    `${because} is no adapter: give a backend, a package name (@acme/lock-etcd) or a path (./adapters/lock.js). ` +
+      `${whatThereIs(capability, registered)}.`,
+    { capability },
   )
+}
+
+function whatThereIs(capability: CapabilityName, registered: readonly string[]): string {
+  const own = ownAdapters[capability].map((name) => `${name} (npm install @multinode/${capability}-${name})`)
+  return `Registered: ${registered.join(', ')}; to be installed: ${own.join(', ')}`
 }
 
 function noSuchFile(choice: AdapterChoice): MultinodeError {
@@ -84,12 +89,11 @@ function notInstalled(
   const { capability, adapter, because } = choice
   const variable = adapterVariables[capability][0]
   const own = ownAdapters[capability]
-  const isOurs = from.startsWith('@multinode/')
-  const advice =
-    isOurs && !own.includes(adapter)
-      ? `there is no adapter ${JSON.stringify(adapter)} for ${capability}. Registered: ${registered.join(', ')}; ` +
-        `to be installed: ${own.map((name) => `${name} (npm install @multinode/${capability}-${name})`).join(', ')}`
-      : `${from} is not installed. Install it with: npm install ${from}`
+  const isUnknown =
+    from.startsWith('@multinode/') && !own.some((name) => from === `@multinode/${capability}-${name}`)
+  const advice = isUnknown
+    ? `there is no adapter ${JSON.stringify(adapter)} for ${capability}. ${whatThereIs(capability, registered)}`
+    : `${from} is not installed. Install it with: npm install ${from}`
   return new MultinodeError(
     'NOT_FOUND',
     `${because}: ${advice}; or set ${variable}=memory. (Looked in ${folder} and above.)`,

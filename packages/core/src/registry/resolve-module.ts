@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { createRequire, isBuiltin } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import is from '@sindresorhus/is'
@@ -22,12 +22,14 @@ export function toFolder(resolveFrom: string): string {
 
 /** The URL of a path, seen from the working directory, or `undefined` when there is no such file. */
 export function resolvePath(relative: string): string | undefined {
-  const file = relative.startsWith('file:') ? fileURLToPath(relative) : path.resolve(relative)
-  return existsSync(file) ? pathToFileURL(file).href : undefined
+  const url = relative.startsWith('file:') ? URL.parse(relative) : pathToFileURL(path.resolve(relative))
+  // A file URL with a host names a file of another machine.
+  return url?.host === '' && existsSync(url) ? url.href : undefined
 }
 
 /** The URL of an installed package's entry, or `undefined` when it is not installed where the host can see it. */
 export function resolvePackage(packageName: string, folder: string): string | undefined {
+  if (isBuiltin(packageName)) return undefined
   const require = createRequire(path.join(folder, 'host.js'))
   try {
     return pathToFileURL(require.resolve(packageName)).href

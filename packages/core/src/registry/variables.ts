@@ -49,6 +49,11 @@ export class Variables {
     return this.#readConsistent(prefixed) ?? this.#readConsistent(names)
   }
 
+  /** Whether it was found under its prefixed name, which comes first. */
+  isPrefixed({ name }: Variable): boolean {
+    return this.#prefix !== '' && name.startsWith(this.#prefix)
+  }
+
   /** The names that match and are set: those with the prefix, which is removed, or else those without. */
   namesLike(pattern: RegExp): readonly RegExpExecArray[] {
     const prefixed = this.#prefix === '' ? [] : this.#matching(pattern, this.#prefix)

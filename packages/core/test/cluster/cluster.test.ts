@@ -272,6 +272,15 @@ describe('Cluster.on error', () => {
     await cluster.close()
   })
 
+  test('refuses an event that does not exist', async () => {
+    await using cluster = await createCluster({ env: {} })
+    const on: unknown = Reflect.get(cluster, 'on')
+    if (!(on instanceof Function)) throw new Error('there is no such method')
+    expect(() => Reflect.apply(on, cluster, ['eror', () => {}])).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+    )
+  })
+
   test('without a listener it is a warning of the process', async () => {
     using warnings = new Warnings()
     const clock = new ManualClock()

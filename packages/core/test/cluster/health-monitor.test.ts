@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { HealthMonitor } from '../../src/cluster/health-monitor.ts'
-import { MultinodeError, systemClock } from '../../src/index.ts'
+import { MultinodeError } from '../../src/index.ts'
+import { systemClock } from '../../src/runtime/clock.ts'
 import { ManualClock } from '../../src/testing/index.ts'
 import { Later, never } from '../support/outcome.ts'
 import { SteeredLock } from '../support/steered-lock.ts'

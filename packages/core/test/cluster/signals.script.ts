@@ -60,6 +60,12 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
     const cluster = await open('one')
     cluster.handleSignals({ deadlineMs: 50, beforeDrain: () => never() })
   },
+  async 'drained before'() {
+    const cluster = await open('one')
+    cluster.handleSignals({ deadlineMs: 50 })
+    void work(cluster, never())
+    void cluster.drain({ deadlineMs: 60_000 })
+  },
   async 'two cluster objects'() {
     const [quick, slow] = [await open('quick'), await open('slow')]
     // Long enough for a signal to arrive that is sent again too soon.

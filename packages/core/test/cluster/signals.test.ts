@@ -51,6 +51,14 @@ describe.concurrent('handleSignals, in a process of its own', { timeout: 20_000 
     })
   })
 
+  test('a drain that was begun before with a later deadline does not prolong the shutdown', async () => {
+    expect(await run('drained before', ['ready', 'SIGTERM'])).toEqual({
+      code: null,
+      signal: 'SIGTERM',
+      lines: ['ready'],
+    })
+  })
+
   test('a second signal ends the process at once', async () => {
     expect(await run('work never ends', ['ready', 'SIGTERM'], ['before drain', 'SIGINT'])).toEqual({
       code: null,

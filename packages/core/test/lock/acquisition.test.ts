@@ -3,7 +3,8 @@ import { type AcquireReply, MultinodeError } from '../../src/index.ts'
 import { failureOf, Later, never, watch } from '../support/outcome.ts'
 import { LocksOn } from '../support/locks-on.ts'
 
-const gone = new MultinodeError('UNAVAILABLE', 'gone', { outcome: 'not-sent' })
+const gone = new MultinodeError('UNAVAILABLE', 'gone', { outcome: 'unknown' })
+const notSent = new MultinodeError('UNAVAILABLE', 'refused', { outcome: 'not-sent' })
 
 describe('acquire, while others hold the lock', () => {
   test('gets it when it is released, by the push', async () => {
@@ -151,7 +152,25 @@ describe('tryAcquire', () => {
   test('does not repeat a failure', async () => {
     const on = new LocksOn({ acquire: () => Promise.reject(gone) })
     expect(await failureOf(() => on.locks.tryAcquire('key'))).toBe(gone)
+    await on.clock.advance(0)
     expect(on.lock.verbs()).toEqual(['acquire', 'cancel'])
+  })
+
+  test('cancels nothing that was certainly not sent: there is nothing to undo, and the backend is away', async () => {
+    const on = new LocksOn({ acquire: () => Promise.reject(notSent) })
+    expect(await failureOf(() => on.locks.tryAcquire('key'))).toBe(notSent)
+    await on.clock.advance(6_000)
+    expect([on.lock.verbs(), on.reported]).toEqual([['acquire'], []])
+  })
+
+  test('cancels what an earlier attempt may have sent, though the last one was refused', async () => {
+    const on = new LocksOn({ acquire: () => Promise.reject(gone) })
+    const waiting = watch(on.locks.acquire('key', { waitMs: 500 }))
+    await on.clock.advance(200)
+    on.lock.answers.acquire = () => Promise.reject(notSent)
+    await on.clock.advance(300)
+    expect(waiting.value).toBe(notSent)
+    expect(on.lock.verbs().at(-1)).toBe('cancel')
   })
 })
 

@@ -187,6 +187,18 @@ describe('the counters of locks', () => {
 })
 
 describe('draining and closing locks', () => {
+  test('after a drain locks are refused, and what still waited is ended', async () => {
+    const on = new LocksOn()
+    on.occupy('key')
+    const waiting = watch(on.locks.acquire('key', { waitMs: 60_000 }))
+    const draining = watch(on.locks.drain(100))
+    await on.clock.advance(100)
+    expect(draining.value).toEqual(['key'])
+    expect(waiting.value).toMatchObject({ code: 'CLOSED' })
+    await expect(on.locks.tryAcquire('other')).rejects.toMatchObject({ code: 'CLOSED' })
+    expect(on.clock.pendingTimers).toBe(0)
+  })
+
   test('drain waits for what is held and for what is waited for', async () => {
     const on = new LocksOn()
     on.occupy('key')

@@ -125,6 +125,39 @@ describe('run, when the lease is lost', () => {
     expect(clock.pendingTimers).toBe(0)
   })
 
+  test('LOST tells why the last renewal failed', async () => {
+    const { locks, clock } = bound(new LocksOn({ extend: () => Promise.reject(refused) }))
+    const routine = new Routine<string>()
+    const running = watch(locks.run('key', routine.body, { ttlMs: 900 }))
+    await clock.advance(900)
+    routine.result.resolve('too late')
+    await clock.advance(0)
+    expect(running.value).toMatchObject({ ...lost, cause: refused })
+  })
+
+  test('a renewal that was refused for good is not repeated', async () => {
+    const { locks, lock, clock } = bound(new LocksOn({ extend: () => Promise.reject(refused) }))
+    const routine = new Routine<string>()
+    void watch(locks.run('key', routine.body, { ttlMs: 900 }))
+    await clock.advance(800)
+    expect(lock.times('extend')).toEqual([300])
+    routine.result.resolve('done')
+    await clock.advance(0)
+  })
+
+  test('what the routine extended the lease for is kept by the renewals', async () => {
+    const { locks, clock } = bound(new LocksOn())
+    const routine = new Routine<string>()
+    const running = watch(locks.run('key', routine.body, { ttlMs: 600 }))
+    await clock.advance(0)
+    await routine.lease?.extend(60_000)
+    await clock.advance(1_000)
+    expect(routine.lease?.remainingMs()).toBeGreaterThan(50_000)
+    routine.result.resolve('done')
+    await clock.advance(0)
+    expect(running.value).toBe('done')
+  })
+
   test('a blocked event loop is noticed although no timer could fire', async () => {
     const { locks, clock } = bound(new LocksOn())
     const running = locks.run('key', () => clock.freeze(1_000), { ttlMs: 1_000 })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { systemClock } from '../../src/index.ts'
+import { systemClock } from '../../src/runtime/clock.ts'
 import { checkVerbs, type Driver } from '../../src/registry/driver.ts'
 import { SteeredLock } from '../support/steered-lock.ts'
 

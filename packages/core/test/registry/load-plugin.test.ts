@@ -86,7 +86,16 @@ const refused: readonly (readonly [adapter: string, code: string, ...words: stri
   ],
   ['@acme/lock-zookeeper', 'NOT_FOUND', 'npm install @acme/lock-zookeeper', 'or set LOCK_ADAPTER=memory'],
   ['./adapters/none.js', 'NOT_FOUND', 'LOCK_ADAPTER=./adapters/none.js', 'no such file', host.root],
-  ['Redis', 'MISCONFIGURED', 'LOCK_ADAPTER=Redis is no adapter', 'memory, a backend (redis), a package name'],
+  ['@multinode/lock-redis', 'NOT_FOUND', 'is not installed', 'npm install @multinode/lock-redis'],
+  ['file://elsewhere/lock.js', 'NOT_FOUND', 'no such file'],
+  // A module of Node itself is no package of the host.
+  ['child_process', 'NOT_FOUND', 'is not installed'],
+  [
+    'Redis',
+    'MISCONFIGURED',
+    'LOCK_ADAPTER=Redis is no adapter',
+    'Registered: memory, code; to be installed: redis (npm install @multinode/lock-redis)',
+  ],
   ['two words', 'MISCONFIGURED', 'LOCK_ADAPTER=two words is no adapter'],
   ['redis://:hunter2@db:6379', 'MISCONFIGURED', 'LOCK_ADAPTER=redis://:***@db:6379 is no adapter'],
   ['@acme/throws', 'MISCONFIGURED', 'could not be loaded: no native binding for redis://:***@db'],

@@ -1,5 +1,6 @@
 import type { LockDriver, LockPlugin, PluginContext } from '../../src/index.ts'
-import { pluginApi, systemClock } from '../../src/index.ts'
+import { pluginApi } from '../../src/index.ts'
+import { systemClock } from '../../src/runtime/clock.ts'
 import { SteeredLock } from './steered-lock.ts'
 
 interface Behaviour {
