@@ -1,6 +1,8 @@
-/** What operators must be able to look up: every variable that is read, every error code that can come. */
+/** What readers must be able to look up: every variable that is read, every error code, every test that is named. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { type Package, packages, readText, type TextFile, withoutComments } from './repository.ts'
+import { type Package, packages, readText, type TextFile, withoutComments, workspace } from './repository.ts'
 
 const operations = 'docs/operations.md'
 const guarantees = 'docs/guarantees.md'
@@ -15,6 +17,11 @@ function variablesRead(files: readonly TextFile[], codes: readonly string[]): st
   const direct = namesIn(files, /\benv(?:\.|\[['"])([A-Z][A-Z0-9_]*)/g)
   const others = [...codes, ...quoted.filter((name) => name.startsWith('ERR_'))]
   return [...new Set([...quoted, ...direct])].filter((name) => !others.includes(name)).toSorted()
+}
+
+/** Paths of this repository between backquotes. */
+function filesNamed(text: string): string[] {
+  return [...text.matchAll(/`((?:packages|apps|docs)\/[^`\s]+)`/g)].map(([, path = '']) => path)
 }
 
 /** The names that core puts together: `<CAPABILITY>_ADAPTER_<BACKEND>_URL` and `<BACKEND>_URL` of each adapter. */
@@ -66,7 +73,23 @@ describe('documentation for operators', () => {
   })
 })
 
+describe('what documents point at', () => {
+  test('every file that the guarantees name exists', () => {
+    const named = filesNamed(readText(guarantees))
+    expect(named.length).toBeGreaterThan(10)
+    expect(named.filter((path) => !existsSync(join(workspace, path)))).toEqual([])
+  })
+})
+
 describe('the rules can fail', () => {
+  test('a file that does not exist is found out', () => {
+    expect(filesNamed('see `packages/core/test/a.test.ts`, `apps/lab`')).toEqual([
+      'packages/core/test/a.test.ts',
+      'apps/lab',
+    ])
+    expect(existsSync(join(workspace, 'packages/core/test/a.test.ts'))).toBe(false)
+  })
+
   test('a variable that is only part of another name is not documented', () => {
     const text = '`LOCK_ADAPTER_REDIS_URL`, `CLUSTER_NAME`'
     expect(undocumented(['LOCK_ADAPTER', 'CLUSTER_NAME', 'REDIS_URL'], text)).toEqual([

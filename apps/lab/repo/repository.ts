@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const workspace = fileURLToPath(new URL('../../..', import.meta.url))
+export const workspace: string = fileURLToPath(new URL('../../..', import.meta.url))
 
 export interface TextFile {
   /** From the root of the repository, with `/`. */
