@@ -6,22 +6,23 @@ import {
   withDeadline,
 } from '@multinode/core'
 import is from '@sindresorhus/is'
-import { Redis } from 'ioredis'
+import { Cluster } from 'ioredis'
+import { checkIsNoClusterNode, checkSpeaksTls, checkTopology } from './check-topology.ts'
+import { closeMs, createClient, type RedisClient } from './create-client.ts'
 import { formatTarget, parseRedisUrl, type RedisTarget } from './redis-address.ts'
 import { RedisConnection } from './redis-connection.ts'
 import { isFatalForConnect, reasonOf, toRedisError } from './redis-errors.ts'
 
 /** How an adapter on Redis is told where to connect, when not by environment variables. */
 export interface RedisOptions {
-  /** `redis://user:password@host:port/db`, or `rediss://` for TLS. */
+  /**
+   * `redis://user:password@host:port/db`, `redis+sentinel://host,host/master/db` or `redis+cluster://host,host`; `rediss` for
+   * TLS.
+   */
   readonly url?: string
-  /** A client of your own. It stays open when the cluster object is closed. */
-  readonly client?: Redis
+  /** A client of your own, for one server, Sentinels or a Cluster. It stays open when the cluster object is closed. */
+  readonly client?: RedisClient
 }
-
-const maxBackoffMs = 2_000
-/** How long a close waits for a server that does not answer. */
-const closeMs = 100
 
 /** Refuses what is no option of a Redis adapter, before anything connects. */
 export function checkRedisOptions(owner: string, options: RedisOptions): void {
@@ -54,21 +55,33 @@ export async function openRedis(
   )
 }
 
-async function handedIn(client: Redis, context: PluginContext): Promise<Share<RedisConnection>> {
-  const { host, port, db } = client.options
-  const address = formatTarget({
-    host: host ?? 'localhost',
-    port: port ?? 6379,
-    db: db ?? 0,
-    username: undefined,
-    password: undefined,
-    tls: client.options.tls !== undefined,
-  })
+async function handedIn(client: RedisClient, context: PluginContext): Promise<Share<RedisConnection>> {
+  const address = addressOf(client)
   const connection = new RedisConnection({ client, address, clock: context.clock, ownsClient: false })
   // One that its owner has closed stays so, and says it.
   if (['ready', 'end'].includes(client.status)) await connection.ping(readyWithinMs(context))
   else await whenReady(client, address, 'client', context)
   return { connection, release: async () => {} }
+}
+
+function addressOf(client: RedisClient): string {
+  if (client instanceof Cluster) return 'redis+cluster:// of the client that was handed in'
+  const { host, port, db, path, sentinels, name, tls } = client.options
+  if (path !== undefined) return `unix://${path}`
+  return formatTarget({
+    mode: sentinels ? 'sentinel' : 'single',
+    endpoints: (sentinels ?? [{ host, port }]).map((each) => ({
+      host: each.host ?? 'localhost',
+      port: each.port ?? 6379,
+    })),
+    masterName: sentinels ? name : undefined,
+    db: db ?? 0,
+    username: undefined,
+    password: undefined,
+    sentinelUsername: undefined,
+    sentinelPassword: undefined,
+    tls: tls === undefined ? undefined : {},
+  })
 }
 
 async function connect(
@@ -85,10 +98,15 @@ async function connect(
   })
   // ioredis goes on in database 0 when a reconnect was refused the database: cut it, and try again.
   client.on('error', (error: Error) => {
-    if (isFatalForConnect(error)) client.disconnect(true)
+    if (target.mode !== 'cluster' && isFatalForConnect(error)) client.disconnect(true)
   })
   try {
-    await whenReady(client, connection.address, source, context)
+    const checks = [
+      ...(target.mode === 'single' ? [] : [checkTopology(target, source, context)]),
+      ...(target.tls ? [checkSpeaksTls(target, source, context, () => client.status === 'ready')] : []),
+    ]
+    await whenReady(client, connection.address, source, context, checks)
+    if (target.mode === 'single') await checkIsNoClusterNode(connection, source, context)
     return connection
   } catch (error) {
     await connection.close()
@@ -96,39 +114,13 @@ async function connect(
   }
 }
 
-function createClient(target: RedisTarget, context: PluginContext): Redis {
-  return new Redis({
-    host: target.host,
-    port: target.port,
-    db: target.db,
-    ...(target.username === undefined ? {} : { username: target.username }),
-    ...(target.password === undefined ? {} : { password: target.password }),
-    ...(target.tls ? { tls: {} } : {}),
-    connectionName: context.node.nodeId.replaceAll(/[^\x21-\x7e]/g, '-'),
-    lazyConnect: true,
-    connectTimeout: Math.min(context.connectTimeoutMs, context.callTimeoutMs),
-    // Calls have settled before a close; a frozen server must not delay it.
-    disconnectTimeout: closeMs,
-    // Commands are refused while the connection is down, and rejected when it breaks: nothing waits in a queue that
-    // nobody sees, and nothing is sent a second time.
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
-    // A server that is loading is asked again this soon, and not after the time that it thinks it needs.
-    maxLoadingRetryTime: 500,
-    // A half-open connection is cut, so that a new one can be made.
-    socketTimeout: context.callTimeoutMs * 2,
-    retryStrategy: (attempt) =>
-      Math.min(maxBackoffMs, 2 ** Math.min(attempt, 10) * 25) * (0.5 + Math.random() / 2),
-  })
-}
-
 /** Resolves when the server answers; rejects at the deadline with the last reason, or at once when it is final. */
 async function whenReady(
-  client: Redis,
+  client: RedisClient,
   address: string,
   source: string,
   context: PluginContext,
+  checks: readonly Promise<void>[] = [],
 ): Promise<void> {
   let lastReason = 'no connection'
   let stopListening = (): void => {}
@@ -143,10 +135,13 @@ async function whenReady(
     }
     client.on('ready', onReady)
     client.on('error', onError)
+    client.on('node error', onError)
+    for (const check of checks) check.catch(reject)
     context.signal.addEventListener('abort', onAbort)
     stopListening = () => {
       client.off('ready', onReady)
       client.off('error', onError)
+      client.off('node error', onError)
       context.signal.removeEventListener('abort', onAbort)
     }
     if (context.signal.aborted) onAbort()

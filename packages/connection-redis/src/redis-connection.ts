@@ -1,10 +1,10 @@
 import { type Clock, type Closable, MultinodeError, withDeadline } from '@multinode/core'
-import type { Redis } from 'ioredis'
+import { closeMs, type RedisClient } from './create-client.ts'
 import { isNoScript, isUnwritten, reasonOf, toRedisError } from './redis-errors.ts'
 import type { RedisScript } from './redis-script.ts'
 
 export interface RedisConnectionParts {
-  readonly client: Redis
+  readonly client: RedisClient
   /** Without secrets. */
   readonly address: string
   readonly clock: Clock
@@ -19,7 +19,7 @@ export interface RedisConnectionParts {
  */
 export class RedisConnection implements Closable {
   /** The ioredis client underneath. */
-  readonly client: Redis
+  readonly client: RedisClient
   readonly address: string
   readonly #clock: Clock
   readonly #ownsClient: boolean
@@ -76,7 +76,13 @@ export class RedisConnection implements Closable {
     // Not 'close', which never comes when the socket has not been made yet.
     const ended = isOpen ? new Promise((resolve) => this.client.once('end', resolve)) : undefined
     this.client.disconnect()
-    await ended
+    if (ended === undefined) return
+    // It also never comes while Sentinels are asked, or before the nodes of a Cluster are known.
+    const late = new Promise<void>((resolve) => {
+      const timer = this.#clock.setTimer(resolve, 2 * closeMs, 'foreground')
+      void ended.then(() => timer.cancel())
+    })
+    await Promise.race([ended, late])
   }
 
   async #guard(operation: string, timeoutMs: number, work: () => Promise<unknown>): Promise<unknown> {

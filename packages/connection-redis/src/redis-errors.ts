@@ -28,12 +28,44 @@ const meaningOfWord: Readonly<Record<string, Meaning>> = {
 
 /** What other error replies mean, which all begin with `ERR`. */
 const meaningOfText: readonly (readonly [RegExp, Meaning])[] = [
+  [
+    /^ERR This instance has cluster support disabled/,
+    { code: 'MISCONFIGURED', advice: 'It is a single server: write redis:// instead of redis+cluster://.' },
+  ],
   [/^ERR .*\bThe user executing the script can't/, lacksPermission],
   [/^ERR .*\bunknown (redis |sub)?command/i, { code: 'UNSUPPORTED', advice: 'Use a server that has it.' }],
   [
     /^ERR (invalid DB index|DB index is out of range)/,
     { code: 'MISCONFIGURED', advice: 'Name a database that the server has.' },
   ],
+]
+
+const noTls: Meaning = {
+  code: 'MISCONFIGURED',
+  advice: 'The server speaks no TLS there: write redis instead of rediss, or name its TLS port.',
+}
+const wantsCertificate: Meaning = {
+  code: 'MISCONFIGURED',
+  advice: 'The server does not take our certificate: give one with tls_cert_file and tls_key_file.',
+}
+const wrongName: Meaning = {
+  code: 'MISCONFIGURED',
+  advice: 'The certificate is for another host: name that host, or give tls_server_name.',
+}
+const untrusted: Meaning = {
+  code: 'MISCONFIGURED',
+  advice: 'The certificate of the server is not trusted: give the file of its authority as tls_ca_file.',
+}
+
+/** What the codes of failed TLS handshakes mean that no further attempt will mend. */
+const meaningOfTlsCode: readonly (readonly [RegExp, Meaning])[] = [
+  [/^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/, noTls],
+  [
+    /^ERR_SSL_\w*ALERT_(CERTIFICATE_REQUIRED|UNKNOWN_CA|BAD_CERTIFICATE|HANDSHAKE_FAILURE)$/,
+    wantsCertificate,
+  ],
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$/, wrongName],
+  [/^(CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_(GET|VERIFY)_)/, untrusted],
 ]
 
 export interface RedisErrorOrigin {
@@ -47,9 +79,9 @@ export interface RedisErrorOrigin {
 /** The one place where native errors become ours. The original is the `cause`, without the command's arguments. */
 export function toRedisError(error: unknown, origin: RedisErrorOrigin): MultinodeError {
   if (isMultinodeError(error)) return error
-  const native = error instanceof Error ? error : new Error(String(error))
+  const native = rootOf(error instanceof Error ? error : new Error(String(error)))
   const isReply = native.name === 'ReplyError'
-  const known = isReply ? meaningOfReply(native.message) : connectionLost
+  const known = isReply ? meaningOfReply(native.message) : (meaningOfTls(native) ?? connectionLost)
   const { code, advice } = known ?? { code: 'REJECTED', advice: '' }
   // A refusal inside a script may come after the script's first write.
   const isRefused = isReply && known !== undefined && !/\buser_script\b/.test(native.message)
@@ -70,18 +102,31 @@ export function toRedisError(error: unknown, origin: RedisErrorOrigin): Multinod
  * a login are secret. A host name with several addresses fails with several errors, of which the first one is told.
  */
 export function reasonOf(error: Error): string {
-  const [first]: readonly unknown[] = error instanceof AggregateError ? error.errors : []
-  const { message } = first instanceof Error ? first : error
+  const { message } = rootOf(error)
   return message.replace(/,? with args beginning with:.*/s, '').replace(/[.\s]+$/, '')
 }
 
 /** Errors that no further attempt to connect will mend. */
 export function isFatalForConnect(error: Error): boolean {
-  return error.name === 'ReplyError' && meaningOfReply(error.message)?.code === 'MISCONFIGURED'
+  const root = rootOf(error)
+  const meaning = root.name === 'ReplyError' ? meaningOfReply(root.message) : meaningOfTls(root)
+  return meaning?.code === 'MISCONFIGURED'
 }
 
 export function isNoScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT ')
+}
+
+/** A Cluster client says only that all nodes failed, and hangs the last reason on it. */
+function rootOf(error: Error): Error {
+  const [first]: readonly unknown[] = error instanceof AggregateError ? error.errors : []
+  const inner = 'lastNodeError' in error ? error.lastNodeError : first
+  return inner instanceof Error ? inner : error
+}
+
+function meaningOfTls(error: Error): Meaning | undefined {
+  const code = 'code' in error ? String(error.code) : ''
+  return meaningOfTlsCode.find(([pattern]) => pattern.test(code))?.[1]
 }
 
 function meaningOfReply(message: string): Meaning | undefined {

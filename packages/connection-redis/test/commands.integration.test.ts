@@ -9,7 +9,7 @@ import {
 } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openRedis, type RedisConnection, RedisScript } from '../src/index.ts'
+import { openRedis, type RedisClient, type RedisConnection, RedisScript } from '../src/index.ts'
 import { settled } from './settled.ts'
 
 const timeoutMs = 1_000
@@ -234,7 +234,7 @@ async function calls(server: RedisServer): Promise<Record<string, number>> {
   return Object.fromEntries(counts)
 }
 
-function listeners(client: Redis): number {
+function listeners(client: RedisClient): number {
   return client.eventNames().reduce((sum, name) => sum + client.listenerCount(name), 0)
 }
 

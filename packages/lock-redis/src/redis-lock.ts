@@ -1,4 +1,4 @@
-import { type RedisConnection, RedisScript, slotPrefix } from '@multinode/connection-redis'
+import { type RedisClient, type RedisConnection, RedisScript, slotPrefix } from '@multinode/connection-redis'
 import {
   type AcquireReply,
   type AcquireRequest,
@@ -9,7 +9,6 @@ import {
   type ReleaseReply,
   type Share,
 } from '@multinode/core'
-import type { Redis } from 'ioredis'
 import { acquireLua } from './acquire.lua.ts'
 import { cancelLua } from './cancel.lua.ts'
 import { extendLua } from './extend.lua.ts'
@@ -32,7 +31,7 @@ export class RedisLock implements LockDriver {
   readonly features: LockFeatures = { scope: 'cluster', order: 'none' }
   readonly address: string
   /** The ioredis client underneath; shared with the other adapters of this cluster object on the same address. */
-  readonly native: Redis
+  readonly native: RedisClient
   readonly #share: Share<RedisConnection>
   readonly #clusterName: string
 
@@ -48,7 +47,8 @@ export class RedisLock implements LockDriver {
     const reply = await this.#run(acquireScript, keys, [owner, ttlMs], timeoutMs)
     const [status, value] = Array.isArray(reply) ? reply : []
     if (status === 1 && Number.isSafeInteger(value)) return { status: 'granted', token: value }
-    if (status === 0 && Number.isSafeInteger(value)) {
+    // A negative one would mean a lease that never ends: not ours.
+    if (status === 0 && Number.isSafeInteger(value) && value >= 0) {
       return { status: 'busy', retryAfterMs: Math.max(1, value) }
     }
     if (status === -1) return { status: 'cancelled' }

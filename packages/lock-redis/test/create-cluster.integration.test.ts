@@ -57,7 +57,7 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with the lock on 
   })
 
   it.each([
-    ['redis://:wr0ng@localhost:port', 'it is not a URL'],
+    ['redis://:wr0ng@localhost:port', 'is no host with a port'],
     ['redis://:x@wr0ng/@localhost', '%2F'],
     ['http://ann:wr0ng@localhost', 'the scheme http://'],
   ])('refuses the malformed address %s at once, masked', async (url, reason) => {
