@@ -30,6 +30,11 @@ export function checkRedisOptions(owner: string, options: RedisOptions): void {
   if (options.url !== undefined && options.client !== undefined) {
     throw new MultinodeError('INVALID_ARGUMENT', `${owner} was given url and client: give one of them.`)
   }
+  // By its shape, because an app may have another copy of ioredis.
+  const { client }: { client?: unknown } = options
+  if (client !== undefined && !(is.object(client) && is.function(Reflect.get(client, 'evalsha')))) {
+    throw new MultinodeError('INVALID_ARGUMENT', `${owner}: client must be a client of ioredis.`)
+  }
   if (options.url !== undefined && !is.string(options.url)) {
     throw new MultinodeError('INVALID_ARGUMENT', `${owner}: url must be a string.`)
   }

@@ -68,7 +68,7 @@ export class RedisConnection implements Closable {
     await this.command('PING', [], timeoutMs)
   }
 
-  /** Ends the connection, unless the client was handed in. A dead server delays it by a tenth of a second at most. */
+  /** Ends the connection, unless the client was handed in. A dead server delays it by a fifth of a second at most. */
   async close(): Promise<void> {
     if (!this.#ownsClient) return
     this.#closed = true

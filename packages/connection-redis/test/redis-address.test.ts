@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { formatTarget, parseRedisUrl, type RedisTarget } from '../src/index.ts'
+import { checkRedisOptions, formatTarget, parseRedisUrl, type RedisTarget } from '../src/index.ts'
 
 const plain: RedisTarget = {
   mode: 'single',
@@ -136,6 +136,18 @@ const refused: readonly (readonly [why: string, url: string, reason: string])[] 
   ['a file that is not there', 'rediss://:s3cr3t@a?tls_ca_file=/no/such', 'file of tlsCaFile cannot be read'],
   ['half of a certificate', `rediss://:s3cr3t@a?tls_cert_file=${import.meta.filename}`, 'belong together'],
 ]
+
+describe('checkRedisOptions', () => {
+  it.each([{}, null, 'redis://localhost'])('refuses %j as a client', (client) => {
+    const options: object = { client }
+    expect(() => checkRedisOptions('redisLock', options)).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_ARGUMENT',
+        message: expect.stringContaining('client of ioredis'),
+      }),
+    )
+  })
+})
 
 describe('parseRedisUrl', () => {
   it.each(accepted)('reads %s', (url, target) => {

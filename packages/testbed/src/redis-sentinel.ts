@@ -251,7 +251,7 @@ export class RedisSentinel {
   }
 }
 
-/** A write that changes nothing, and fails as any other on a replica. */
+/** A write that changes nothing, and fails on a replica like all others. */
 async function refuseIfReadOnly(server: RedisServer): Promise<void> {
   await server.cli('DEL', 'testbed:no-such-key')
 }
