@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { MultinodeError, type PluginContext } from '@multinode/core'
 import { Redis } from 'ioredis'
 import { closeMs } from './create-client.ts'
-import { formatTarget, type RedisEndpoint, type RedisTarget } from './redis-address.ts'
+import { formatTarget, type RedisEndpoint, type RedisTarget } from './redis-target.ts'
 import type { RedisConnection } from './redis-connection.ts'
 import { isFatalForConnect, toRedisError } from './redis-errors.ts'
 
@@ -131,7 +131,7 @@ async function ask(
   const client = new Redis({
     ...endpoint,
     ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
+    ...(typeof password === 'string' ? { password } : {}),
     ...(tls === undefined ? {} : { tls: { ...tls } }),
     lazyConnect: true,
     enableReadyCheck: false,

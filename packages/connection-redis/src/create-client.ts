@@ -1,36 +1,67 @@
 import type { PluginContext } from '@multinode/core'
 import { Cluster, Redis, type RedisOptions as IoredisOptions } from 'ioredis'
-import type { RedisTarget } from './redis-address.ts'
+import type { RedisTarget } from './redis-target.ts'
+import { RotatingCluster, RotatingRedis } from './rotating-clients.ts'
+import type { RotatingPassword } from './rotating-password.ts'
 
 // Without what their constructors type more strictly than their options.
-type SharedOptions = Omit<IoredisOptions, 'replyMapping' | 'path'>
-type ClusterOptions = NonNullable<ConstructorParameters<typeof Cluster>[1]>
+export type ServerOptions = Omit<IoredisOptions, 'replyMapping'>
+export type ClusterOptions = NonNullable<ConstructorParameters<typeof Cluster<'legacy'>>[1]>
 
 /** What a connection is made on. */
 export type RedisClient = Redis | Cluster
 
-const maxBackoffMs = 1_000
 /** How long a close waits for a server that does not answer. */
 export const closeMs = 100
 
-/** A client that is not connected yet, with all that could keep a command from settling turned off. */
-export function createClient(target: RedisTarget, context: PluginContext): RedisClient {
-  const common = commonOptions(target, context)
-  if (target.mode === 'cluster') {
-    return new Cluster([...target.endpoints], clusterOptions(target, common, context))
-  }
-  if (target.mode === 'sentinel') return new Redis({ ...common, ...sentinelOptions(target) })
-  const [endpoint] = target.endpoints
-  return new Redis({ ...common, db: target.db, ...endpoint })
+/** What all clients of one connection are made from. */
+export interface ClientParts {
+  readonly target: RedisTarget
+  readonly context: PluginContext
+  /** In place of the target's own, when that is a function. */
+  readonly password: RotatingPassword | undefined
+  /** How long a command may have no answer although all is well: that of the longest one that blocks. */
+  readonly blockMs?: number
+  /** Where a Cluster's client sends commands that read. */
+  readonly scaleReads?: (nodes: readonly (Redis | undefined)[]) => Redis | undefined
 }
 
-function commonOptions(target: RedisTarget, context: PluginContext): SharedOptions {
+/** A client that is not connected yet, with all that could keep a command from settling turned off. */
+export function createClient(parts: ClientParts): RedisClient {
+  return parts.target.mode === 'cluster' ? createClusterClient(parts) : createServerClient(parts)
+}
+
+export function createClusterClient(parts: ClientParts): Cluster {
+  const { target, password } = parts
+  const nodes = [...target.endpoints]
+  const options = clusterOptions(parts)
+  return password === undefined ? new Cluster(nodes, options) : new RotatingCluster(nodes, options, password)
+}
+
+/** For one server, also behind Sentinels. */
+export function createServerClient(parts: ClientParts): Redis {
+  const { target, password } = parts
+  const { socketPath, endpoints, mode, db } = target
+  const place = socketPath === undefined ? endpoints[0] : { path: socketPath }
+  const options = { ...commonOptions(parts), ...(mode === 'sentinel' ? sentinelOptions(target) : place), db }
+  return password === undefined ? new Redis(options) : new RotatingRedis(options, password)
+}
+
+/** How long to wait before an attempt, of which there were so many before: doubled each time, with jitter. */
+export function backoffMs({ minBackoffMs, maxBackoffMs }: RedisTarget, attempt: number): number {
+  const longest = Math.min(maxBackoffMs, minBackoffMs * 2 ** Math.min(attempt, 30))
+  return longest * (0.5 + Math.random() / 2)
+}
+
+function commonOptions({ target, context, blockMs = 0 }: ClientParts): ServerOptions {
+  const { username, password, tls, clientName, dialTimeoutMs } = target
   return {
-    ...login(target),
-    ...(target.tls === undefined ? {} : { tls: { ...target.tls } }),
-    connectionName: context.node.nodeId.replaceAll(/[^\x21-\x7e]/g, '-'),
+    ...(username === undefined ? {} : { username }),
+    ...(typeof password === 'string' ? { password } : {}),
+    ...(tls === undefined ? {} : { tls: { ...tls } }),
+    connectionName: clientName ?? context.node.nodeId.replaceAll(/[^\x21-\x7e]/g, '-'),
     lazyConnect: true,
-    connectTimeout: Math.min(context.connectTimeoutMs, context.callTimeoutMs),
+    connectTimeout: dialTimeoutMs ?? Math.min(context.connectTimeoutMs, context.callTimeoutMs),
     // Calls have settled before a close; a frozen server must not delay it.
     disconnectTimeout: closeMs,
     // Commands are refused while the connection is down, and rejected when it breaks: nothing waits in a queue that
@@ -41,29 +72,21 @@ function commonOptions(target: RedisTarget, context: PluginContext): SharedOptio
     // A server that is loading is asked again this soon, and not after the time that it thinks it needs.
     maxLoadingRetryTime: 500,
     // A half-open connection is cut, so that a new one can be made.
-    socketTimeout: context.callTimeoutMs * 2,
-    retryStrategy: backoffMs,
+    socketTimeout: context.callTimeoutMs * 2 + blockMs,
+    retryStrategy: (attempt) => backoffMs(target, attempt),
   }
 }
 
-function login({ username, password }: RedisTarget): SharedOptions {
+function sentinelOptions(target: RedisTarget): ServerOptions {
+  const { masterName, sentinelUsername, sentinelPassword, tls } = target
   return {
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
-  }
-}
-
-function sentinelOptions(target: RedisTarget): SharedOptions {
-  const { masterName, sentinelUsername, sentinelPassword, tls, db } = target
-  return {
-    db,
     sentinels: [...target.endpoints],
     ...(masterName === undefined ? {} : { name: masterName }),
     ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
     ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
     ...(tls === undefined ? {} : { sentinelTLS: { ...tls }, enableTLSForSentinelMode: true }),
     // Shorter, because a close cannot cut it short.
-    sentinelRetryStrategy: (attempt) => backoffMs(attempt) / 2,
+    sentinelRetryStrategy: (attempt) => backoffMs(target, attempt) / 2,
     // A Sentinel that does not answer must not keep us from asking the next one.
     sentinelCommandTimeout: 1_000,
     // A master that became a replica keeps its connections: leave it, and look for the new one.
@@ -73,22 +96,20 @@ function sentinelOptions(target: RedisTarget): SharedOptions {
   }
 }
 
-function clusterOptions(target: RedisTarget, common: SharedOptions, context: PluginContext): ClusterOptions {
+function clusterOptions(parts: ClientParts): ClusterOptions {
+  const { target, context, scaleReads } = parts
   return {
-    redisOptions: common,
+    redisOptions: commonOptions(parts),
     lazyConnect: true,
+    ...(scaleReads === undefined ? {} : { scaleReads }),
     // A node is connected by its first command: those that come meanwhile wait for that, too, not longer than it takes.
     enableOfflineQueue: true,
     // A command whose connection broke may have run: it is never sent again. What a node refused (MOVED, ASK, TRYAGAIN,
     // CLUSTERDOWN) is, until our deadline.
     retryDelayOnFailover: 0,
-    clusterRetryStrategy: backoffMs,
+    clusterRetryStrategy: (attempt) => backoffMs(target, attempt),
     slotsRefreshTimeout: Math.min(context.callTimeoutMs, 2_000),
     // Certificates name hosts, not addresses.
     ...(target.tls === undefined ? {} : { dnsLookup: (host, done) => done(null, host) }),
   }
-}
-
-function backoffMs(attempt: number): number {
-  return Math.min(maxBackoffMs, 2 ** Math.min(attempt, 10) * 25) * (0.5 + Math.random() / 2)
 }

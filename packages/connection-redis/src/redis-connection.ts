@@ -1,5 +1,13 @@
-import { type Clock, type Closable, MultinodeError, withDeadline } from '@multinode/core'
+import {
+  type Clock,
+  type Closable,
+  isMultinodeError,
+  MultinodeError,
+  pause,
+  withDeadline,
+} from '@multinode/core'
 import { closeMs, type RedisClient } from './create-client.ts'
+import type { ReadRouter } from './read-router.ts'
 import { isNoScript, isUnwritten, reasonOf, toRedisError } from './redis-errors.ts'
 import type { RedisScript } from './redis-script.ts'
 
@@ -10,6 +18,22 @@ export interface RedisConnectionParts {
   readonly clock: Clock
   /** Whether closing ends the client: not when it was handed in. */
   readonly ownsClient: boolean
+  /** How often a command that surely was not carried out is tried again, and after how long. */
+  readonly retry: RetryPolicy
+  /** Where reads that may be behind go, when not to the master. */
+  readonly reads: ReadRouter | undefined
+  /** Makes one more connection to the same place. */
+  readonly reopen: (options: DuplicateOptions) => Promise<RedisConnection>
+}
+
+export interface RetryPolicy {
+  readonly most: number
+  readonly backoffMs: (attempt: number) => number
+}
+
+export interface DuplicateOptions {
+  /** How long its longest blocking command may take; a link that is silent for longer is cut. Default 0. */
+  readonly blockMs?: number
 }
 
 /**
@@ -23,15 +47,22 @@ export class RedisConnection implements Closable {
   readonly address: string
   readonly #clock: Clock
   readonly #ownsClient: boolean
+  readonly #retry: RetryPolicy
+  readonly #reads: ReadRouter | undefined
+  readonly #reopen: RedisConnectionParts['reopen']
   #downBecause = ''
   #closed = false
 
-  constructor({ client, address, clock, ownsClient }: RedisConnectionParts) {
+  constructor(parts: RedisConnectionParts) {
+    const { client } = parts
     this.client = client
-    this.address = address
-    this.#clock = clock
-    this.#ownsClient = ownsClient
-    if (!ownsClient) return
+    this.address = parts.address
+    this.#clock = parts.clock
+    this.#ownsClient = parts.ownsClient
+    this.#retry = parts.retry
+    this.#reads = parts.reads
+    this.#reopen = parts.reopen
+    if (!parts.ownsClient) return
     client.on('ready', () => (this.#downBecause = 'it was closed'))
     // Without a listener ioredis prints to the console. What it says reaches callers by their commands.
     client.on('error', (error: Error) => {
@@ -41,7 +72,7 @@ export class RedisConnection implements Closable {
 
   /** One command, one round trip. */
   command(name: string, args: readonly (string | number)[], timeoutMs: number): Promise<unknown> {
-    return this.#guard(name, timeoutMs, () => this.client.call(name, ...args))
+    return this.#repeat(name, timeoutMs, () => this.client.call(name, ...args))
   }
 
   /**
@@ -54,7 +85,7 @@ export class RedisConnection implements Closable {
     args: readonly (string | number)[],
     timeoutMs: number,
   ): Promise<unknown> {
-    return this.#guard(script.name, timeoutMs, async () => {
+    return this.#repeat(script.name, timeoutMs, async () => {
       try {
         return await this.client.evalsha(script.hash, keys.length, ...keys, ...args)
       } catch (error) {
@@ -62,6 +93,32 @@ export class RedisConnection implements Closable {
         return this.client.eval(script.source, keys.length, ...keys, ...args)
       }
     })
+  }
+
+  /**
+   * A command that only reads, and may be behind by the lag of replication. It goes where `route_randomly`, `route_by_latency` and
+   * `replica_only` say, else to the master, as it does when a replica refuses it or is away. One round trip, then two.
+   */
+  async eventualRead(name: string, args: readonly (string | number)[], timeoutMs: number): Promise<unknown> {
+    const client = this.#reads?.client()
+    if (client === undefined) return this.command(name, args, timeoutMs)
+    const startedAtMs = this.#clock.monotonicMs()
+    try {
+      // In lower case, or a Cluster's client does not know that it reads.
+      return await this.#guard(client, name, timeoutMs, () => client.call(name.toLowerCase(), ...args))
+    } catch (error) {
+      const leftMs = Math.floor(timeoutMs - (this.#clock.monotonicMs() - startedAtMs))
+      if (!isMultinodeError(error) || error.code !== 'UNAVAILABLE' || leftMs < 1) throw error
+      return this.command(name, args, leftMs)
+    }
+  }
+
+  /**
+   * One more connection to the same place, for commands that block and for subscriptions. The caller closes it; it goes on when this
+   * one is closed. Settles within `connectTimeoutMs`.
+   */
+  duplicate(options: DuplicateOptions = {}): Promise<RedisConnection> {
+    return this.#reopen(options)
   }
 
   async ping(timeoutMs: number): Promise<void> {
@@ -72,6 +129,7 @@ export class RedisConnection implements Closable {
   async close(): Promise<void> {
     if (!this.#ownsClient) return
     this.#closed = true
+    this.#reads?.close()
     const isOpen = ['connecting', 'connect', 'ready'].includes(this.client.status)
     // Not 'close', which never comes when the socket has not been made yet.
     const ended = isOpen ? new Promise((resolve) => this.client.once('end', resolve)) : undefined
@@ -85,10 +143,33 @@ export class RedisConnection implements Closable {
     await Promise.race([ended, late])
   }
 
-  async #guard(operation: string, timeoutMs: number, work: () => Promise<unknown>): Promise<unknown> {
+  /** Again and again within the deadline, as far as the settings say, but never what may have been carried out. */
+  async #repeat(operation: string, timeoutMs: number, work: () => Promise<unknown>): Promise<unknown> {
+    const { most, backoffMs } = this.#retry
+    if (most === 0) return this.#guard(this.client, operation, timeoutMs, work)
+    const untilMs = this.#clock.monotonicMs() + timeoutMs
+    for (let attempt = 1; ; attempt += 1) {
+      const leftMs = Math.max(1, Math.floor(untilMs - this.#clock.monotonicMs()))
+      try {
+        return await this.#guard(this.client, operation, leftMs, work)
+      } catch (error) {
+        const isSafe = isMultinodeError(error) && error.retryable && error.outcome === 'not-sent'
+        const waitMs = Math.ceil(backoffMs(attempt))
+        if (!isSafe || attempt > most || this.#clock.monotonicMs() + waitMs >= untilMs) throw error
+        await pause(this.#clock, waitMs)
+      }
+    }
+  }
+
+  async #guard(
+    client: RedisClient,
+    operation: string,
+    timeoutMs: number,
+    work: () => Promise<unknown>,
+  ): Promise<unknown> {
     const { address } = this
     if (this.#closed) throw this.#closedError(operation)
-    if (this.#ownsClient && this.client.status !== 'ready') throw this.#downError(operation)
+    if (this.#ownsClient && client.status !== 'ready') throw this.#downError(operation)
     try {
       return await withDeadline(this.#clock, timeoutMs, work(), () => this.#timeout(operation, timeoutMs))
     } catch (error) {

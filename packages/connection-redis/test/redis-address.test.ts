@@ -1,10 +1,11 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { checkRedisOptions, formatTarget, parseRedisUrl, type RedisTarget } from '../src/index.ts'
+import { formatTarget, type RedisTarget, resolveTarget } from '../src/redis-target.ts'
 
 const plain: RedisTarget = {
   mode: 'single',
   endpoints: [{ host: 'localhost', port: 6379 }],
+  socketPath: undefined,
   masterName: undefined,
   db: 0,
   username: undefined,
@@ -12,6 +13,13 @@ const plain: RedisTarget = {
   sentinelUsername: undefined,
   sentinelPassword: undefined,
   tls: undefined,
+  clientName: undefined,
+  reads: { to: 'master', by: 'random' },
+  maxRetries: 0,
+  dialTimeoutMs: undefined,
+  minBackoffMs: 25,
+  maxBackoffMs: 1_000,
+  withoutEffect: [],
 }
 
 const accepted: readonly (readonly [url: string, target: Partial<RedisTarget>, shown: string])[] = [
@@ -87,6 +95,13 @@ const accepted: readonly (readonly [url: string, target: Partial<RedisTarget>, s
     { mode: 'cluster', endpoints: hosts(['n1', 6_379]), tls: { servername: 'redis.example' } },
     'rediss+cluster://n1:6379',
   ],
+  ['redis://localhost?tls=true', { tls: {} }, 'rediss://localhost:6379/0'],
+  ['unix:///run/redis.sock', { endpoints: [], socketPath: '/run/redis.sock' }, 'unix:///run/redis.sock?db=0'],
+  [
+    'unix://ann:pw@/run/my%20redis.sock?db=3',
+    { endpoints: [], socketPath: '/run/my redis.sock', username: 'ann', password: 'pw', db: 3 },
+    'unix://ann:***@/run/my redis.sock?db=3',
+  ],
 ]
 
 function hosts(...each: readonly (readonly [host: string, port: number])[]): RedisTarget['endpoints'] {
@@ -107,7 +122,13 @@ const refused: readonly (readonly [why: string, url: string, reason: string])[] 
   ['a database that is no number', 'redis://:s3cr3t@localhost/zero', 'the database "zero" is not a number'],
   ['a negative database', 'redis://:s3cr3t@localhost/-1', 'the database "-1"'],
   ['two databases', 'redis://:s3cr3t@localhost/1/2', 'the database "1/2"'],
-  ['an unknown parameter', 'redis://:s3cr3t@localhost?tls=yes', 'the parameter "tls" is not known'],
+  ['an unknown parameter', 'redis://:s3cr3t@localhost?ssl=yes', '"ssl" is not known'],
+  ['TLS that is contradicted', 'rediss://:s3cr3t@localhost?tls=false', 'tls is given twice'],
+  ['two databases in two places', 'redis://:s3cr3t@localhost/1?db=2', 'db is given twice'],
+  ['two passwords', 'redis://:s3cr3t@localhost?password=s3cr3t2', 'password is given twice'],
+  ['another mode than its scheme', 'redis://:s3cr3t@localhost?mode=cluster', 'mode is given twice'],
+  ['a socket with a host', 'unix://:s3cr3t@localhost/run/redis.sock', 'a socket has no host'],
+  ['a socket without a path', 'unix://:s3cr3t@', 'the whole path of the socket'],
   ['a fragment', 'redis://:s3cr3t@localhost/0#x', 'not in its place'],
   ['a % that is no escape in the password', 'redis://:s3cr3t%zz@localhost', 'write it as %25'],
   ['a % that is no escape in the user', 'redis://50%:s3cr3t@localhost', 'write it as %25'],
@@ -126,32 +147,24 @@ const refused: readonly (readonly [why: string, url: string, reason: string])[] 
   ['a database of the master that is no number', 'redis+sentinel://:s3cr3t@a/m/x', 'malformed'],
   ['a database in a Cluster', 'redis+cluster://:s3cr3t@a/1', 'a Cluster has no database 1, only 0'],
   ['a name in a Cluster', 'redis+cluster://:s3cr3t@a/m', 'the database "m" is not a number'],
-  ['Sentinel credentials elsewhere', 'redis://a?sentinelPassword=s3cr3t', 'is for redis+sentinel'],
+  ['Sentinel credentials elsewhere', 'redis://a?sentinelPassword=s3cr3t', 'is for mode sentinel'],
   [
     'a parameter twice',
     'redis+sentinel://a/m?sentinelPassword=s3cr3t&sentinel_password=s3cr3t',
     'given twice',
   ],
-  ['TLS files without TLS', 'redis://:s3cr3t@a?tls_ca_file=/ca', 'is for rediss'],
-  ['a file that is not there', 'rediss://:s3cr3t@a?tls_ca_file=/no/such', 'file of tlsCaFile cannot be read'],
+  ['TLS files without TLS', 'redis://:s3cr3t@a?tls_ca_file=/ca', 'tls_ca_file is for TLS'],
+  [
+    'a file that is not there',
+    'rediss://:s3cr3t@a?tls_ca_file=/no/such',
+    'file of tls_ca_file cannot be read',
+  ],
   ['half of a certificate', `rediss://:s3cr3t@a?tls_cert_file=${import.meta.filename}`, 'belong together'],
 ]
 
-describe('checkRedisOptions', () => {
-  it.each([{}, null, 'redis://localhost'])('refuses %j as a client', (client) => {
-    const options: object = { client }
-    expect(() => checkRedisOptions('redisLock', options)).toThrow(
-      expect.objectContaining({
-        code: 'INVALID_ARGUMENT',
-        message: expect.stringContaining('client of ioredis'),
-      }),
-    )
-  })
-})
-
-describe('parseRedisUrl', () => {
+describe('an address', () => {
   it.each(accepted)('reads %s', (url, target) => {
-    expect(parseRedisUrl({ url, source: 'REDIS_URL' })).toEqual({ ...plain, ...target })
+    expect(targetOf(url)).toEqual({ ...plain, ...target })
   })
 
   it.each(refused)(
@@ -184,9 +197,13 @@ describe('formatTarget', () => {
   })
 })
 
+function targetOf(url: string): RedisTarget {
+  return resolveTarget('redisLock', {}, { url, source: 'REDIS_URL' })
+}
+
 function refusalOf(url: string): unknown {
   try {
-    return { accepted: parseRedisUrl({ url, source: 'REDIS_URL' }) }
+    return { accepted: targetOf(url) }
   } catch (error) {
     return error
   }

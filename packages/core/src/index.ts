@@ -35,5 +35,5 @@ export {
 } from './registry/plugin.ts'
 export type { CapabilityContext } from './runtime/capability-context.ts'
 export { checkKnownOptions } from './runtime/check.ts'
-export { type Clock, type Instant, type Timer } from './runtime/clock.ts'
+export { type Clock, type Instant, pause, type Timer } from './runtime/clock.ts'
 export { withDeadline } from './runtime/deadline.ts'

@@ -4,13 +4,13 @@ import { RedisLock } from './redis-lock.ts'
 
 /** Registers the lock on Redis in code: `createCluster({ plugins: [redisLock({ url })] })`. */
 export function redisLock(options: RedisOptions = {}): LockPlugin {
-  checkRedisOptions('redisLock', options)
+  const registered = checkRedisOptions('redisLock', options)
   return {
     kind: 'multinode-plugin',
     api: pluginApi,
     capability: 'lock',
     backend: 'redis',
-    options: { ...options },
+    options: registered,
     create: async (context) => new RedisLock(await openRedis(options, context), context.node.clusterName),
   }
 }
