@@ -159,7 +159,8 @@ async function ask(
 }
 
 function isClusterNode(info: unknown): boolean {
-  return /^redis_mode:cluster\b/m.test(String(info))
+  // Valkey calls it server_mode.
+  return /^(redis|server)_mode:cluster\b/m.test(String(info))
 }
 
 /** Each master is a list of names and values, or a map with RESP3. */

@@ -32,7 +32,8 @@ const meaningOfText: readonly (readonly [RegExp, Meaning])[] = [
     /^ERR This instance has cluster support disabled/,
     { code: 'MISCONFIGURED', advice: 'It is a single server: write redis:// instead of redis+cluster://.' },
   ],
-  [/^ERR .*\bThe user executing the script can't/, lacksPermission],
+  // Before and since Redis 8.
+  [/^ERR (.*\bThe user executing the script can't|ACL failure in script:)/, lacksPermission],
   [/^ERR .*\bunknown (redis |sub)?command/i, { code: 'UNSUPPORTED', advice: 'Use a server that has it.' }],
   [
     /^ERR (invalid DB index|DB index is out of range)/,

@@ -16,7 +16,7 @@ export interface RedisEndpoint {
 }
 
 /** What TLS needs besides the address; each is the text of a PEM file. */
-export interface RedisTls {
+interface RedisTls {
   readonly ca?: string
   readonly cert?: string
   readonly key?: string

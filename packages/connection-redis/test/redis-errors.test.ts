@@ -25,6 +25,15 @@ describe('toRedisError', () => {
     expect(toRedisError(new ReplyError(message), origin)).toMatchObject({ code, outcome: 'unknown' })
   })
 
+  it('understands how Redis 8 says that a script lacks a permission', () => {
+    const message =
+      "ERR ACL failure in script: User bob has no permissions to run the 'lpush' command script: c0ffee, on @user_script:1."
+    expect(toRedisError(new ReplyError(message), origin)).toMatchObject({
+      code: 'MISCONFIGURED',
+      outcome: 'unknown',
+    })
+  })
+
   it.each([
     "ERR unknown command 'auth', with args beginning with: 'bob' 's3cr3t' ",
     'ERR unknown command `AUTH`, with args beginning with: `s3cr3t`, ',

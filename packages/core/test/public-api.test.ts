@@ -12,6 +12,7 @@ test('@multinode/core exports this and nothing else', () => {
     'createCluster',
     'isMultinodeError',
     'maskSecrets',
+    'pause',
     'pluginApi',
     'withDeadline',
   ])
