@@ -3,6 +3,7 @@ import type { Cluster, Redis } from 'ioredis'
 import { type ClientParts, createClusterClient } from './create-client.ts'
 import { chooseServer, Latencies, measureEveryMs } from './read-route.ts'
 import type { ReadRouter } from './read-router.ts'
+import { tendLinks } from './tend-links.ts'
 
 /**
  * Reads from the replicas of a Cluster: a client of its own, because ioredis would send every command that reads there, also those
@@ -26,8 +27,10 @@ export class ClusterReads implements ReadRouter {
     this.#client = createClusterClient({ ...parts, scaleReads })
     // It is tried again for ever; meanwhile reads take the usual way.
     this.#client.on('error', () => {})
+    tendLinks(this.#client, parts.context.clock)
     this.#client.connect().catch(() => {})
-    this.#client.once('ready', () => void this.#measure())
+    this.#client.on('ready', () => void this.#look())
+    this.#lookAgainLater()
   }
 
   client(): Cluster | undefined {
@@ -40,9 +43,18 @@ export class ClusterReads implements ReadRouter {
     this.#client.disconnect()
   }
 
-  async #measure(): Promise<void> {
+  #lookAgainLater(): void {
+    const look = async (): Promise<void> => {
+      // A node that was lost is found again.
+      await new Promise<void>((resolve) => this.#client.refreshSlotsCache(() => resolve()))
+      await this.#look()
+      if (!this.#isClosed) this.#lookAgainLater()
+    }
+    this.#timer = this.#parts.context.clock.setTimer(() => void look(), measureEveryMs, 'background')
+  }
+
+  /** Also connects to those that are not connected yet. */
+  async #look(): Promise<void> {
     await this.#latencies.measure(this.#client.nodes('all'))
-    if (this.#isClosed) return
-    this.#timer = this.#parts.context.clock.setTimer(() => void this.#measure(), measureEveryMs, 'background')
   }
 }

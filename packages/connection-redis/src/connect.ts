@@ -3,13 +3,14 @@ import { Redis } from 'ioredis'
 import { checkIsNoClusterNode, checkSpeaksTls, checkTopology } from './check-topology.ts'
 import { ClusterReads } from './cluster-reads.ts'
 import { backoffMs, type ClientParts, createClient, type RedisClient } from './create-client.ts'
+import { FailoverWatch } from './failover-watch.ts'
 import type { ReadRouter } from './read-router.ts'
 import { type DuplicateOptions, RedisConnection } from './redis-connection.ts'
-import { isFatalForConnect } from './redis-errors.ts'
 import { formatTarget, type RedisTarget } from './redis-target.ts'
 import { ReplicaReads } from './replica-reads.ts'
 import { RotatingPassword } from './rotating-password.ts'
-import { whenReady } from './when-ready.ts'
+import { tendLinks } from './tend-links.ts'
+import { readyWithinMs, whenReady } from './when-ready.ts'
 
 /**
  * Connects to what the target describes, and resolves once it answers.
@@ -20,17 +21,20 @@ export async function connect(
   source: string,
   context: PluginContext,
 ): Promise<RedisConnection> {
+  const startedAtMs = context.clock.monotonicMs()
   const password = await firstPassword(target, context)
+  const connectTimeoutMs = context.connectTimeoutMs - (context.clock.monotonicMs() - startedAtMs)
+  const left = { ...context, connectTimeoutMs: Math.floor(connectTimeoutMs) }
   const parts = { target, context, password }
   const client = createClient(parts)
   const connection = toConnection(client, parts, source)
   try {
     const known = { ...target, password: password?.current ?? target.password }
     const checks = [
-      ...(target.mode === 'single' ? [] : [checkTopology(known, source, context)]),
-      ...(target.tls ? [checkSpeaksTls(target, source, context, () => client.status === 'ready')] : []),
+      ...(target.mode === 'single' ? [] : [checkTopology(known, source, left)]),
+      ...(target.tls ? [checkSpeaksTls(target, source, left, () => client.status === 'ready')] : []),
     ]
-    await whenReady(client, connection.address, source, context, checks)
+    await whenReady(client, connection.address, source, left, checks)
     if (target.mode === 'single') await checkIsNoClusterNode(connection, source, context)
   } catch (error) {
     await connection.close()
@@ -42,17 +46,18 @@ export async function connect(
 
 async function firstPassword(
   { password, dialTimeoutMs }: RedisTarget,
-  { clock, callTimeoutMs }: PluginContext,
+  context: PluginContext,
 ): Promise<RotatingPassword | undefined> {
   if (typeof password !== 'function') return undefined
-  const rotating = new RotatingPassword(password, clock, dialTimeoutMs ?? callTimeoutMs)
-  await rotating.renew()
+  const timeoutMs = Math.min(dialTimeoutMs ?? context.callTimeoutMs, readyWithinMs(context))
+  const rotating = new RotatingPassword(password, context.clock, timeoutMs)
+  await rotating.begin()
   return rotating
 }
 
 function toConnection(client: RedisClient, parts: ClientParts, source: string): RedisConnection {
   const { target, context } = parts
-  healLogin(client)
+  tendLinks(client, context.clock)
   return new RedisConnection({
     client,
     address: formatTarget(target),
@@ -60,6 +65,7 @@ function toConnection(client: RedisClient, parts: ClientParts, source: string): 
     ownsClient: true,
     retry: { most: target.maxRetries, backoffMs: (attempt) => backoffMs(target, attempt) },
     reads: routeReads(client, parts),
+    failoverWatch: watchFailovers(client, parts),
     reopen: (options) => openAnother(parts, options, source),
   })
 }
@@ -87,22 +93,10 @@ function routeReads(client: RedisClient, parts: ClientParts): ReadRouter | undef
   return client instanceof Redis ? new ReplicaReads(parts, client) : new ClusterReads(parts)
 }
 
-/**
- * ioredis goes on without login, or in database 0, when a server refused it at a reconnect: cut the connection, and try again. It may
- * be allowed later.
- */
-function healLogin(client: RedisClient): void {
-  if (client instanceof Redis) {
-    client.on('error', (error: Error) => {
-      if (isFatalForConnect(error)) client.disconnect(true)
-    })
-    return
-  }
-  client.on('+node', (node: Redis) => {
-    node.on('error', (error: Error) => {
-      if (isFatalForConnect(error)) node.disconnect()
-    })
-  })
+function watchFailovers(client: RedisClient, parts: ClientParts): FailoverWatch | undefined {
+  return client instanceof Redis && parts.target.mode === 'sentinel'
+    ? new FailoverWatch(parts, client)
+    : undefined
 }
 
 function warnOfNoEffect(

@@ -91,8 +91,6 @@ function sentinelOptions(target: RedisTarget): ServerOptions {
     sentinelCommandTimeout: 1_000,
     // A master that became a replica keeps its connections: leave it, and look for the new one.
     reconnectOnError: (error) => /\bREADONLY /.test(error.message),
-    // After a planned failover the old master goes on taking writes, and loses them: leave it at once.
-    failoverDetector: true,
   }
 }
 

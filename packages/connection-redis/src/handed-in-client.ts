@@ -3,6 +3,7 @@ import type { Cluster } from 'ioredis'
 import { closeMs, type RedisClient } from './create-client.ts'
 import { RedisConnection } from './redis-connection.ts'
 import { formatTarget, type RedisEndpoint } from './redis-target.ts'
+import { tendLinks } from './tend-links.ts'
 import { readyWithinMs, whenReady } from './when-ready.ts'
 
 /** A connection on a client of the app, which stays open and keeps its own settings; its commands have our deadlines. */
@@ -31,6 +32,7 @@ function toConnection(
     ownsClient,
     retry: { most: 0, backoffMs: () => 0 },
     reads: undefined,
+    failoverWatch: undefined,
     reopen: ({ blockMs = 0 }) => openAnother(original, blockMs, context),
   })
 }
@@ -41,6 +43,7 @@ async function openAnother(
   context: PluginContext,
 ): Promise<RedisConnection> {
   const client = duplicateOf(original, context.callTimeoutMs * 2 + blockMs)
+  tendLinks(client, context.clock)
   const connection = toConnection(client, true, original, context)
   try {
     await whenReady(client, connection.address, 'client', context)
@@ -58,9 +61,18 @@ function duplicateOf(client: RedisClient, socketTimeout: number): RedisClient {
     autoResendUnfulfilledCommands: false,
     disconnectTimeout: closeMs,
     socketTimeout,
+    // They would end a command that blocks.
+    commandTimeout: undefined,
+    blockingTimeout: undefined,
   }
-  if (isCluster(client))
-    return client.duplicate([], { lazyConnect: true, retryDelayOnFailover: 0, redisOptions: tamed })
+  if (isCluster(client)) {
+    return client.duplicate([], {
+      lazyConnect: true,
+      enableOfflineQueue: true,
+      retryDelayOnFailover: 0,
+      redisOptions: tamed,
+    })
+  }
   return client.duplicate({ ...tamed, lazyConnect: true, enableOfflineQueue: false })
 }
 

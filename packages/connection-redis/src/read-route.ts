@@ -47,8 +47,10 @@ export function chooseServer(
   replicas: readonly Redis[],
   latencies: Latencies,
 ): Redis | undefined {
-  const answering = replicas.filter((server) => latencies.of(server) !== Infinity)
-  const candidates = to === 'all' && master !== undefined ? [master, ...answering] : answering
+  const servers = to === 'all' && master !== undefined ? [master, ...replicas] : replicas
+  const candidates = servers.filter(
+    (server) => server.status === 'ready' && latencies.of(server) !== Infinity,
+  )
   if (by === 'random') return candidates[Math.floor(Math.random() * candidates.length)]
   const known = (server: Redis): number => latencies.of(server) ?? Number.MAX_VALUE
   return candidates.toSorted((one, other) => known(one) - known(other))[0]

@@ -7,6 +7,7 @@ import {
   withDeadline,
 } from '@multinode/core'
 import { closeMs, type RedisClient } from './create-client.ts'
+import type { FailoverWatch } from './failover-watch.ts'
 import type { ReadRouter } from './read-router.ts'
 import { isNoScript, isUnwritten, reasonOf, toRedisError } from './redis-errors.ts'
 import type { RedisScript } from './redis-script.ts'
@@ -22,6 +23,8 @@ export interface RedisConnectionParts {
   readonly retry: RetryPolicy
   /** Where reads that may be behind go, when not to the master. */
   readonly reads: ReadRouter | undefined
+  /** Ends with the connection. */
+  readonly failoverWatch: FailoverWatch | undefined
   /** Makes one more connection to the same place. */
   readonly reopen: (options: DuplicateOptions) => Promise<RedisConnection>
 }
@@ -49,6 +52,7 @@ export class RedisConnection implements Closable {
   readonly #ownsClient: boolean
   readonly #retry: RetryPolicy
   readonly #reads: ReadRouter | undefined
+  readonly #failoverWatch: FailoverWatch | undefined
   readonly #reopen: RedisConnectionParts['reopen']
   #downBecause = ''
   #closed = false
@@ -61,6 +65,7 @@ export class RedisConnection implements Closable {
     this.#ownsClient = parts.ownsClient
     this.#retry = parts.retry
     this.#reads = parts.reads
+    this.#failoverWatch = parts.failoverWatch
     this.#reopen = parts.reopen
     if (!parts.ownsClient) return
     client.on('ready', () => (this.#downBecause = 'it was closed'))
@@ -130,6 +135,7 @@ export class RedisConnection implements Closable {
     if (!this.#ownsClient) return
     this.#closed = true
     this.#reads?.close()
+    this.#failoverWatch?.close()
     const isOpen = ['connecting', 'connect', 'ready'].includes(this.client.status)
     // Not 'close', which never comes when the socket has not been made yet.
     const ended = isOpen ? new Promise((resolve) => this.client.once('end', resolve)) : undefined

@@ -4,6 +4,7 @@ import { type ClientParts, createServerClient } from './create-client.ts'
 import { chooseServer, Latencies, measureEveryMs } from './read-route.ts'
 import type { ReadRouter } from './read-router.ts'
 import type { RedisEndpoint } from './redis-target.ts'
+import { tendLinks } from './tend-links.ts'
 
 /**
  * Reads from the replicas of one master, which ioredis offers in a Cluster only: a client for each replica that the master names. They
@@ -21,12 +22,14 @@ export class ReplicaReads implements ReadRouter {
     this.#parts = parts
     this.#master = master
     this.#latencies = new Latencies(parts.context.clock)
-    void this.#refresh()
+    // After a failover it is another master, with other replicas.
+    master.on('ready', () => void this.#look())
+    this.#lookAgainLater()
   }
 
   client(): Redis | undefined {
-    const ready = [...this.#replicas.values()].filter((replica) => replica.status === 'ready')
-    const chosen = chooseServer(this.#parts.target.reads, this.#master, ready, this.#latencies)
+    const replicas = [...this.#replicas.values()]
+    const chosen = chooseServer(this.#parts.target.reads, this.#master, replicas, this.#latencies)
     return chosen === this.#master ? undefined : chosen
   }
 
@@ -36,7 +39,15 @@ export class ReplicaReads implements ReadRouter {
     this.#keep([])
   }
 
-  async #refresh(): Promise<void> {
+  #lookAgainLater(): void {
+    const look = async (): Promise<void> => {
+      await this.#look()
+      if (!this.#isClosed) this.#lookAgainLater()
+    }
+    this.#timer = this.#parts.context.clock.setTimer(() => void look(), measureEveryMs, 'background')
+  }
+
+  async #look(): Promise<void> {
     const { clock, callTimeoutMs } = this.#parts.context
     try {
       const asked = this.#master.call('ROLE')
@@ -44,9 +55,8 @@ export class ReplicaReads implements ReadRouter {
     } catch {
       // The master is away: those that are known go on.
     }
-    await this.#latencies.measure([this.#master, ...this.#replicas.values()])
-    if (this.#isClosed) return
-    this.#timer = clock.setTimer(() => void this.#refresh(), measureEveryMs, 'background')
+    const known = [this.#master, ...this.#replicas.values()]
+    await this.#latencies.measure(known.filter(({ status }) => status === 'ready'))
   }
 
   /** Connects to those that are new, and leaves those that are gone. */
@@ -71,7 +81,8 @@ export class ReplicaReads implements ReadRouter {
     } as const
     const replica = createServerClient({ ...this.#parts, target })
     // It is tried again for ever; meanwhile reads take another way.
-    replica.on('error', () => {})
+    tendLinks(replica, this.#parts.context.clock)
+    replica.on('ready', () => void this.#latencies.measure([replica]))
     replica.connect().catch(() => {})
     return replica
   }

@@ -8,6 +8,7 @@ export class RotatingPassword {
   readonly #clock: Clock
   readonly #timeoutMs: number
   #current = ''
+  #isUnused = false
   #underWay: Promise<void> | undefined
 
   constructor(ask: PasswordFunction, clock: Clock, timeoutMs: number) {
@@ -21,13 +22,22 @@ export class RotatingPassword {
     return this.#current
   }
 
+  /** Asks for the first one, which the next attempt to connect takes. */
+  async begin(): Promise<void> {
+    await this.renew()
+    this.#isUnused = true
+  }
+
   /**
    * Those who ask at the same time share an answer.
    * @throws `UNAVAILABLE` when the function fails, does not answer in time, or gives no text; `current` is then the one before
    */
-  renew(): Promise<void> {
+  async renew(): Promise<void> {
+    const isKnown = this.#isUnused
+    this.#isUnused = false
+    if (isKnown) return
     this.#underWay ??= this.#renew().finally(() => (this.#underWay = undefined))
-    return this.#underWay
+    await this.#underWay
   }
 
   async #renew(): Promise<void> {

@@ -1,0 +1,61 @@
+import { Redis } from 'ioredis'
+import { backoffMs, type ClientParts, closeMs } from './create-client.ts'
+import type { RedisEndpoint } from './redis-target.ts'
+
+/**
+ * Hears from the Sentinels that the master has changed, and leaves the old one at once: after a planned failover it goes on
+ * taking writes for a while, and loses them.
+ *
+ * In place of the failoverDetector of ioredis, whose clients have no listener for errors, so that it prints each of them, and which also
+ * reacts to the failover of other masters.
+ */
+export class FailoverWatch {
+  readonly #parts: ClientParts
+  readonly #master: Redis
+  readonly #sentinels: readonly Redis[]
+  #lastNews = ''
+
+  constructor(parts: ClientParts, master: Redis) {
+    this.#parts = parts
+    this.#master = master
+    this.#sentinels = parts.target.endpoints.map((endpoint) => this.#listenTo(endpoint))
+  }
+
+  close(): void {
+    for (const sentinel of this.#sentinels) sentinel.disconnect()
+  }
+
+  #listenTo(endpoint: RedisEndpoint): Redis {
+    const { target, context } = this.#parts
+    const { sentinelUsername: username, sentinelPassword: password, tls } = target
+    const sentinel = new Redis({
+      ...endpoint,
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password }),
+      ...(tls === undefined ? {} : { tls: { ...tls } }),
+      lazyConnect: true,
+      // Needs a permission more.
+      enableReadyCheck: false,
+      autoResubscribe: false,
+      connectTimeout: target.dialTimeoutMs ?? context.callTimeoutMs,
+      disconnectTimeout: closeMs,
+      retryStrategy: (attempt) => backoffMs(target, attempt),
+    })
+    // One that is away is tried again for ever; the others are heard meanwhile.
+    sentinel.on('error', () => {})
+    sentinel.on('message', (_, news: string) => this.#receive(news))
+    sentinel.on('ready', () => sentinel.subscribe('+switch-master').catch(() => {}))
+    sentinel.connect().catch(() => {})
+    return sentinel
+  }
+
+  /** `<master> <old host> <old port> <new host> <new port>`, which every Sentinel tells. */
+  #receive(news: string): void {
+    const [name, , , host, port] = news.split(' ')
+    if (name !== this.#parts.target.masterName || news === this.#lastNews) return
+    this.#lastNews = news
+    const { remoteAddress, remotePort } = this.#master.stream ?? {}
+    if (remoteAddress === host && remotePort === Number(port)) return
+    this.#master.disconnect(true)
+  }
+}
