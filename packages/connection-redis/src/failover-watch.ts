@@ -44,7 +44,7 @@ export class FailoverWatch {
     // One that is away is tried again for ever; the others are heard meanwhile.
     sentinel.on('error', () => {})
     sentinel.on('message', (_, news: string) => this.#receive(news))
-    sentinel.on('ready', () => sentinel.subscribe('+switch-master').catch(() => {}))
+    sentinel.on('ready', () => void sentinel.subscribe('+switch-master').catch(() => {}))
     sentinel.connect().catch(() => {})
     return sentinel
   }
@@ -54,8 +54,12 @@ export class FailoverWatch {
     const [name, , , host, port] = news.split(' ')
     if (name !== this.#parts.target.masterName || news === this.#lastNews) return
     this.#lastNews = news
-    const { remoteAddress, remotePort } = this.#master.stream ?? {}
-    if (remoteAddress === host && remotePort === Number(port)) return
-    this.#master.disconnect(true)
+    const leaveOther = (): void => {
+      const { remoteAddress, remotePort } = this.#master.stream
+      if (remoteAddress !== host || remotePort !== Number(port)) this.#master.disconnect(true)
+    }
+    // While ioredis looks for the master, a disconnect would end it for good.
+    if (this.#master.status === 'ready') leaveOther()
+    else this.#master.once('ready', leaveOther)
   }
 }

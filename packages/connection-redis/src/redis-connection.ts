@@ -1,11 +1,5 @@
-import {
-  type Clock,
-  type Closable,
-  isMultinodeError,
-  MultinodeError,
-  pause,
-  withDeadline,
-} from '@multinode/core'
+import { type Clock, type Closable, isMultinodeError, MultinodeError, pause } from '@multinode/core'
+import { batchWrites } from './batch-writes.ts'
 import { closeMs, type RedisClient } from './create-client.ts'
 import type { FailoverWatch } from './failover-watch.ts'
 import type { ReadRouter } from './read-router.ts'
@@ -77,7 +71,7 @@ export class RedisConnection implements Closable {
 
   /** One command, one round trip. */
   command(name: string, args: readonly (string | number)[], timeoutMs: number): Promise<unknown> {
-    return this.#repeat(name, timeoutMs, () => this.client.call(name, ...args))
+    return this.#run(name, timeoutMs, () => this.client.call(name, ...args))
   }
 
   /**
@@ -90,14 +84,12 @@ export class RedisConnection implements Closable {
     args: readonly (string | number)[],
     timeoutMs: number,
   ): Promise<unknown> {
-    return this.#repeat(script.name, timeoutMs, async () => {
-      try {
-        return await this.client.evalsha(script.hash, keys.length, ...keys, ...args)
-      } catch (error) {
+    return this.#run(script.name, timeoutMs, () =>
+      this.client.evalsha(script.hash, keys.length, ...keys, ...args).catch((error: unknown) => {
         if (!isNoScript(error)) throw error
         return this.client.eval(script.source, keys.length, ...keys, ...args)
-      }
-    })
+      }),
+    )
   }
 
   /**
@@ -149,10 +141,15 @@ export class RedisConnection implements Closable {
     await Promise.race([ended, late])
   }
 
+  /** Not async, and nor is `#guard`: a layer of that costs as much as a timer. */
+  #run(operation: string, timeoutMs: number, work: () => Promise<unknown>): Promise<unknown> {
+    if (this.#retry.most > 0) return this.#repeat(operation, timeoutMs, work)
+    return this.#guard(this.client, operation, timeoutMs, work)
+  }
+
   /** Again and again within the deadline, as far as the settings say, but never what may have been carried out. */
   async #repeat(operation: string, timeoutMs: number, work: () => Promise<unknown>): Promise<unknown> {
     const { most, backoffMs } = this.#retry
-    if (most === 0) return this.#guard(this.client, operation, timeoutMs, work)
     const untilMs = this.#clock.monotonicMs() + timeoutMs
     for (let attempt = 1; ; attempt += 1) {
       const leftMs = Math.max(1, Math.floor(untilMs - this.#clock.monotonicMs()))
@@ -167,20 +164,35 @@ export class RedisConnection implements Closable {
     }
   }
 
-  async #guard(
+  /** As `withDeadline`, with our errors and without a promise more. */
+  #guard(
     client: RedisClient,
     operation: string,
     timeoutMs: number,
     work: () => Promise<unknown>,
   ): Promise<unknown> {
-    const { address } = this
-    if (this.#closed) throw this.#closedError(operation)
-    if (this.#ownsClient && client.status !== 'ready') throw this.#downError(operation)
-    try {
-      return await withDeadline(this.#clock, timeoutMs, work(), () => this.#timeout(operation, timeoutMs))
-    } catch (error) {
-      throw toRedisError(error, { address, operation, outcome: 'unknown' })
-    }
+    if (this.#closed) return Promise.reject(this.#closedError(operation))
+    if (this.#ownsClient && client.status !== 'ready') return Promise.reject(this.#downError(operation))
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.setTimer(
+        () => reject(this.#timeout(operation, timeoutMs)),
+        timeoutMs,
+        'foreground',
+      )
+      const fail = (error: unknown): void => {
+        timer.cancel()
+        reject(toRedisError(error, { address: this.address, operation, outcome: 'unknown' }))
+      }
+      try {
+        work().then((value) => {
+          timer.cancel()
+          resolve(value)
+        }, fail)
+      } catch (error) {
+        fail(error)
+      }
+      if (this.#ownsClient) batchWrites(client)
+    })
   }
 
   #downError(operation: string): MultinodeError {

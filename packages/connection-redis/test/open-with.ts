@@ -1,0 +1,22 @@
+import { pluginContext } from '@multinode/core/testing'
+import { openRedis, type RedisConnection, type RedisOptions } from '../src/index.ts'
+
+export const callMs = 1_000
+
+export interface Opened extends AsyncDisposable {
+  readonly connection: RedisConnection
+  readonly nodeId: string
+  readonly warnings: readonly string[]
+}
+
+/** A connection of its own, which ends with its scope. */
+export async function openWith(
+  options: RedisOptions,
+  more: Parameters<typeof pluginContext>[0] = {},
+): Promise<Opened> {
+  const warnings: string[] = []
+  const context = pluginContext({ connectTimeoutMs: 5_000, callTimeoutMs: callMs, ...more })
+  const share = await openRedis(options, { ...context, warn: (text) => warnings.push(text) })
+  const { nodeId } = context.node
+  return { connection: share.connection, nodeId, warnings, [Symbol.asyncDispose]: share.release }
+}
