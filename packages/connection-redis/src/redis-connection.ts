@@ -1,6 +1,7 @@
 import { type Clock, type Closable, isMultinodeError, MultinodeError, pause } from '@multinode/core'
 import { batchWrites } from './batch-writes.ts'
 import { closeMs, type RedisClient } from './create-client.ts'
+import { Deadlines } from './deadlines.ts'
 import type { FailoverWatch } from './failover-watch.ts'
 import type { ReadRouter } from './read-router.ts'
 import { isNoScript, isUnwritten, reasonOf, toRedisError } from './redis-errors.ts'
@@ -43,6 +44,7 @@ export class RedisConnection implements Closable {
   readonly client: RedisClient
   readonly address: string
   readonly #clock: Clock
+  readonly #deadlines: Deadlines
   readonly #ownsClient: boolean
   readonly #retry: RetryPolicy
   readonly #reads: ReadRouter | undefined
@@ -56,6 +58,7 @@ export class RedisConnection implements Closable {
     this.client = client
     this.address = parts.address
     this.#clock = parts.clock
+    this.#deadlines = new Deadlines(parts.clock)
     this.#ownsClient = parts.ownsClient
     this.#retry = parts.retry
     this.#reads = parts.reads
@@ -157,8 +160,9 @@ export class RedisConnection implements Closable {
         return await this.#guard(this.client, operation, leftMs, work)
       } catch (error) {
         const isSafe = isMultinodeError(error) && error.retryable && error.outcome === 'not-sent'
-        const waitMs = Math.ceil(backoffMs(attempt))
-        if (!isSafe || attempt > most || this.#clock.monotonicMs() + waitMs >= untilMs) throw error
+        // Not past the deadline: half of what is left is kept for the attempt.
+        const waitMs = Math.floor(Math.min(backoffMs(attempt), (untilMs - this.#clock.monotonicMs()) / 2))
+        if (!isSafe || attempt > most || waitMs < 1) throw error
         await pause(this.#clock, waitMs)
       }
     }
@@ -174,18 +178,14 @@ export class RedisConnection implements Closable {
     if (this.#closed) return Promise.reject(this.#closedError(operation))
     if (this.#ownsClient && client.status !== 'ready') return Promise.reject(this.#downError(operation))
     return new Promise((resolve, reject) => {
-      const timer = this.#clock.setTimer(
-        () => reject(this.#timeout(operation, timeoutMs)),
-        timeoutMs,
-        'foreground',
-      )
+      const call = this.#deadlines.begin(timeoutMs, () => reject(this.#timeout(operation, timeoutMs)))
       const fail = (error: unknown): void => {
-        timer.cancel()
+        call.isOver = true
         reject(toRedisError(error, { address: this.address, operation, outcome: 'unknown' }))
       }
       try {
         work().then((value) => {
-          timer.cancel()
+          call.isOver = true
           resolve(value)
         }, fail)
       } catch (error) {
