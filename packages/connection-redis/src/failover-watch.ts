@@ -44,9 +44,21 @@ export class FailoverWatch {
     // One that is away is tried again for ever; the others are heard meanwhile.
     sentinel.on('error', () => {})
     sentinel.on('message', (_, news: string) => this.#receive(news))
-    sentinel.on('ready', () => void sentinel.subscribe('+switch-master').catch(() => {}))
+    sentinel.on('ready', () => void this.#subscribe(sentinel, endpoint))
     sentinel.connect().catch(() => {})
     return sentinel
+  }
+
+  async #subscribe(sentinel: Redis, { host, port }: RedisEndpoint): Promise<void> {
+    try {
+      await sentinel.subscribe('+switch-master')
+    } catch (error) {
+      // Lost connections come back; a missing permission does not.
+      if (!(error instanceof Error && error.message.startsWith('NOPERM'))) return
+      this.#parts.context.warn(
+        `The Sentinel at ${host}:${port} does not let its user subscribe, so failovers are noticed late: grant +subscribe and &*.`,
+      )
+    }
   }
 
   /** `<master> <old host> <old port> <new host> <new port>`, which every Sentinel tells. */
@@ -58,8 +70,11 @@ export class FailoverWatch {
       const { remoteAddress, remotePort } = this.#master.stream
       if (remoteAddress !== host || remotePort !== Number(port)) this.#master.disconnect(true)
     }
+    const { status } = this.#master
+    if (status === 'ready') return leaveOther()
     // While ioredis looks for the master, a disconnect would end it for good.
-    if (this.#master.status === 'ready') leaveOther()
-    else this.#master.once('ready', leaveOther)
+    this.#master.once('ready', leaveOther)
+    // There is a new one: no need to wait any longer.
+    if (status === 'reconnecting') this.#master.connect().catch(() => {})
   }
 }

@@ -9,6 +9,7 @@ const lacksPermission: Meaning = {
   code: 'MISCONFIGURED',
   advice: 'The ACL user lacks a permission: see the README for those needed.',
 }
+const slotMoves: Meaning = { code: 'UNAVAILABLE', advice: 'A slot is being moved; try again.' }
 const connectionLost: Meaning = { code: 'UNAVAILABLE', advice: 'It is reconnected in the background.' }
 
 /** What the first word of an error reply means. */
@@ -82,7 +83,7 @@ export function toRedisError(error: unknown, origin: RedisErrorOrigin): Multinod
   if (isMultinodeError(error)) return error
   const native = rootOf(error instanceof Error ? error : new Error(String(error)))
   const isReply = native.name === 'ReplyError'
-  const known = isReply ? meaningOfReply(native.message) : (meaningOfTls(native) ?? connectionLost)
+  const known = isReply ? meaningOfReply(native.message) : (meaningOfTls(native) ?? meaningOfClient(native))
   const { code, advice } = known ?? { code: 'REJECTED', advice: '' }
   // A refusal inside a script may come after the script's first write.
   const isRefused = isReply && known !== undefined && !/\buser_script\b/.test(native.message)
@@ -128,6 +129,10 @@ function rootOf(error: Error): Error {
 function meaningOfTls(error: Error): Meaning | undefined {
   const code = 'code' in error ? String(error.code) : ''
   return meaningOfTlsCode.find(([pattern]) => pattern.test(code))?.[1]
+}
+
+function meaningOfClient({ message }: Error): Meaning {
+  return message.startsWith('Too many Cluster redirections') ? slotMoves : connectionLost
 }
 
 function meaningOfReply(message: string): Meaning | undefined {

@@ -6,8 +6,19 @@ import { isFatalForConnect } from './redis-errors.ts'
 /** Cuts connections of a client of ours that ioredis would keep, so that they are tried again. */
 export function tendLinks(client: RedisClient, clock: Clock): void {
   // By its shape, because an app may have another copy of ioredis.
-  if ('nodes' in client) client.on('+node', (node: Redis) => tend(node, () => node.disconnect(), clock))
+  if ('nodes' in client) client.on('+node', (node: Redis) => tendNode(node, clock))
   else tend(client, () => client.disconnect(true), clock)
+}
+
+function tendNode(node: Redis, clock: Clock): void {
+  tend(node, () => node.disconnect(), clock)
+  // While a slot moves, ioredis sends ASKING and forgets the answer: if it fails, that would end the process.
+  const asking = node.asking.bind(node)
+  node.asking = () => {
+    const answer = asking()
+    answer.catch(() => {})
+    return answer
+  }
 }
 
 function tend(link: Redis, cut: () => void, clock: Clock): void {
