@@ -72,7 +72,7 @@ function toConnection(client: RedisClient, parts: ClientParts, source: string): 
 
 async function openAnother(
   parts: ClientParts,
-  { blockMs }: DuplicateOptions,
+  { blockMs, signal = parts.context.signal }: DuplicateOptions,
   source: string,
 ): Promise<RedisConnection> {
   const target: RedisTarget = { ...parts.target, reads: { to: 'master', by: 'random' } }
@@ -80,7 +80,7 @@ async function openAnother(
   const client = createClient(own)
   const connection = toConnection(client, own, source)
   try {
-    await whenReady(client, connection.address, source, parts.context)
+    await whenReady(client, connection.address, source, { ...parts.context, signal })
   } catch (error) {
     await connection.close()
     throw error

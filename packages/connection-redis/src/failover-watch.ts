@@ -14,6 +14,7 @@ export class FailoverWatch {
   readonly #master: Redis
   readonly #sentinels: readonly Redis[]
   #lastNews = ''
+  #isClosed = false
 
   constructor(parts: ClientParts, master: Redis) {
     this.#parts = parts
@@ -22,6 +23,7 @@ export class FailoverWatch {
   }
 
   close(): void {
+    this.#isClosed = true
     for (const sentinel of this.#sentinels) sentinel.disconnect()
   }
 
@@ -50,6 +52,8 @@ export class FailoverWatch {
   }
 
   async #subscribe(sentinel: Redis, { host, port }: RedisEndpoint): Promise<void> {
+    // A close that came while it was connecting may not have ended it.
+    if (this.#isClosed) return sentinel.disconnect()
     try {
       await sentinel.subscribe('+switch-master')
     } catch (error) {

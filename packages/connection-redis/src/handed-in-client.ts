@@ -1,7 +1,7 @@
 import type { PluginContext, Share } from '@multinode/core'
 import type { Cluster } from 'ioredis'
 import { closeMs, type RedisClient } from './create-client.ts'
-import { RedisConnection } from './redis-connection.ts'
+import { type DuplicateOptions, RedisConnection } from './redis-connection.ts'
 import { formatTarget, type RedisEndpoint } from './redis-target.ts'
 import { tendLinks } from './tend-links.ts'
 import { readyWithinMs, whenReady } from './when-ready.ts'
@@ -33,20 +33,23 @@ function toConnection(
     retry: { most: 0, backoffMs: () => 0 },
     reads: undefined,
     failoverWatch: undefined,
-    reopen: ({ blockMs = 0 }) => openAnother(original, blockMs, context),
+    reopen: (options) => openAnother(original, options, context),
   })
 }
 
 async function openAnother(
   original: RedisClient,
-  blockMs: number,
+  { blockMs = 0, signal }: DuplicateOptions,
   context: PluginContext,
 ): Promise<RedisConnection> {
   const client = duplicateOf(original, context.callTimeoutMs * 2 + blockMs)
   tendLinks(client, context.clock)
   const connection = toConnection(client, true, original, context)
   try {
-    await whenReady(client, connection.address, 'client', context)
+    await whenReady(client, connection.address, 'client', {
+      ...context,
+      signal: signal ?? context.signal,
+    })
   } catch (error) {
     await connection.close()
     throw error

@@ -3,6 +3,8 @@ import { batchWrites } from './batch-writes.ts'
 import { closeMs, type RedisClient } from './create-client.ts'
 import { Deadlines } from './deadlines.ts'
 import type { FailoverWatch } from './failover-watch.ts'
+import { keySlot } from './key-slot.ts'
+import { pipelined } from './pipelined.ts'
 import type { ReadRouter } from './read-router.ts'
 import { isNoScript, isUnwritten, reasonOf, toRedisError } from './redis-errors.ts'
 import type { RedisScript } from './redis-script.ts'
@@ -32,6 +34,8 @@ export interface RetryPolicy {
 export interface DuplicateOptions {
   /** How long its longest blocking command may take; a link that is silent for longer is cut. Default 0. */
   readonly blockMs?: number
+  /** Ends the opening: the caller does not want it any more. */
+  readonly signal?: AbortSignal
 }
 
 /**
@@ -96,6 +100,44 @@ export class RedisConnection implements Closable {
   }
 
   /**
+   * A script, and then WAIT for replicas to have its effect: one round trip, and the time of the replication. For a connection of its
+   * own, because WAIT delays every command behind it.
+   * @returns the script's reply, and how many replicas had it within `waitMs`
+   */
+  async replicatedScript(
+    script: RedisScript,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+    { replicas, waitMs }: { readonly replicas: number; readonly waitMs: number },
+    timeoutMs: number,
+  ): Promise<{ reply: unknown; replicas: number }> {
+    const startedAtMs = this.#clock.monotonicMs()
+    const send = (command: 'evalsha' | 'eval', text: string): Promise<unknown[]> => {
+      // WAIT waits also behind a script that the server does not have.
+      const leftMs = Math.max(1, Math.ceil(waitMs - (this.#clock.monotonicMs() - startedAtMs)))
+      return pipelined(this.client, [
+        [command, text, keys.length, ...keys, ...args],
+        ['wait', replicas, leftMs],
+      ])
+    }
+    const [reply, count] = await this.#run(script.name, timeoutMs, async () => {
+      try {
+        return await send('evalsha', script.hash)
+      } catch (error) {
+        if (!isNoScript(error)) throw error
+        return send('eval', script.source)
+      }
+    })
+    return { reply, replicas: Number(count) }
+  }
+
+  /** Where the key is, as far as is known: the same for all keys unless it is a Cluster. */
+  nodeOf(key: string): string {
+    if (!('slots' in this.client)) return this.address
+    return this.client.slots[keySlot(key)]?.[0] ?? this.address
+  }
+
+  /**
    * A command that only reads, and may be behind by the lag of replication. It goes where `route_randomly`, `route_by_latency` and
    * `replica_only` say, else to the master, as it does when a replica refuses it or is away. One round trip, then two.
    */
@@ -145,13 +187,13 @@ export class RedisConnection implements Closable {
   }
 
   /** Not async, and nor is `#guard`: a layer of that costs as much as a timer. */
-  #run(operation: string, timeoutMs: number, work: () => Promise<unknown>): Promise<unknown> {
+  #run<T>(operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
     if (this.#retry.most > 0) return this.#repeat(operation, timeoutMs, work)
     return this.#guard(this.client, operation, timeoutMs, work)
   }
 
   /** Again and again within the deadline, as far as the settings say, but never what may have been carried out. */
-  async #repeat(operation: string, timeoutMs: number, work: () => Promise<unknown>): Promise<unknown> {
+  async #repeat<T>(operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
     const { most, backoffMs } = this.#retry
     const untilMs = this.#clock.monotonicMs() + timeoutMs
     for (let attempt = 1; ; attempt += 1) {
@@ -169,12 +211,7 @@ export class RedisConnection implements Closable {
   }
 
   /** As `withDeadline`, with our errors and without a promise more. */
-  #guard(
-    client: RedisClient,
-    operation: string,
-    timeoutMs: number,
-    work: () => Promise<unknown>,
-  ): Promise<unknown> {
+  #guard<T>(client: RedisClient, operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(this.#closedError(operation))
     if (this.#ownsClient && client.status !== 'ready') return Promise.reject(this.#downError(operation))
     return new Promise((resolve, reject) => {

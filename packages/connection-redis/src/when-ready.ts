@@ -14,7 +14,7 @@ export async function whenReady(
   let stopListening = (): void => {}
   const ready = new Promise<void>((resolve, reject) => {
     const onReady = (): void => resolve()
-    const onAbort = (): void => reject(new Error('the start failed elsewhere'))
+    const onAbort = (): void => reject(new Error('it is not wanted any more'))
     const onError = (error: Error): void => {
       lastReason = reasonOf(error)
       if (isFatalForConnect(error)) {

@@ -148,7 +148,7 @@ describe.skipIf(!serversAvailable())('opening a connection', async () => {
     expect((await opening).ms).toBeLessThan(atOnceMs)
     const late = await settled(openRedis({ url }, { ...context(), signal: abort.signal }))
     silent.release()
-    expect(late.error).toMatchObject({ message: 'the start failed elsewhere' })
+    expect(late.error).toMatchObject({ message: 'it is not wanted any more' })
     expect(late.ms).toBeLessThan(atOnceMs)
   })
 

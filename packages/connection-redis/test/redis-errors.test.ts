@@ -25,6 +25,17 @@ describe('toRedisError', () => {
     expect(toRedisError(new ReplyError(message), origin)).toMatchObject({ code, outcome: 'unknown' })
   })
 
+  it.each(['MOVED 3999 127.0.0.1:6381', 'ASK 3999 127.0.0.1:6381', 'TRYAGAIN Multiple keys request'])(
+    'takes what a node says that does not have the slot as not carried out: %s',
+    (message) => {
+      expect(toRedisError(new ReplyError(message), origin)).toMatchObject({
+        code: 'UNAVAILABLE',
+        retryable: true,
+        outcome: 'not-sent',
+      })
+    },
+  )
+
   it('understands how Redis 8 says that a script lacks a permission', () => {
     const message =
       "ERR ACL failure in script: User bob has no permissions to run the 'lpush' command script: c0ffee, on @user_script:1."
