@@ -1,4 +1,11 @@
-import { type LockDriver, type LockPlugin, MultinodeError, type PluginContext } from '@multinode/core'
+import {
+  type JobDriver,
+  type LockDriver,
+  type LockPlugin,
+  MultinodeError,
+  type PluginContext,
+  type SharedLockDriver,
+} from '@multinode/core'
 import { memoryLock } from '@multinode/core/testing'
 import type { LockFaults } from '../src/index.ts'
 
@@ -35,6 +42,9 @@ export class FaultyMemory {
       return generations[this.#generation] ?? silence(timeoutMs)
     }
     const first = await inner(0)
+    const shared = async (timeoutMs: number): Promise<SharedLockDriver> =>
+      (await inner(timeoutMs)).shared ?? lacking()
+    const jobs = async (timeoutMs: number): Promise<JobDriver> => (await inner(timeoutMs)).jobs ?? lacking()
     return {
       features: first.features,
       address: null,
@@ -46,6 +56,19 @@ export class FaultyMemory {
         (await inner(timeoutMs)).extend(key, owner, ttlMs, timeoutMs),
       release: async (key, owner, timeoutMs) => (await inner(timeoutMs)).release(key, owner, timeoutMs),
       cancel: async (key, owner, timeoutMs) => (await inner(timeoutMs)).cancel(key, owner, timeoutMs),
+      shared: {
+        acquire: async (request, timeoutMs) => (await shared(timeoutMs)).acquire(request, timeoutMs),
+        extend: async (key, owner, ttlMs, timeoutMs) =>
+          (await shared(timeoutMs)).extend(key, owner, ttlMs, timeoutMs),
+        release: async (key, owner, timeoutMs) => (await shared(timeoutMs)).release(key, owner, timeoutMs),
+        cancel: async (key, owner, timeoutMs) => (await shared(timeoutMs)).cancel(key, owner, timeoutMs),
+      },
+      jobs: {
+        claim: async (request, timeoutMs) => (await jobs(timeoutMs)).claim(request, timeoutMs),
+        extend: async (job, owner, ttlMs, timeoutMs) =>
+          (await jobs(timeoutMs)).extend(job, owner, ttlMs, timeoutMs),
+        done: async (job, owner, timeoutMs) => (await jobs(timeoutMs)).done(job, owner, timeoutMs),
+      },
       ping: async (timeoutMs) => (await inner(timeoutMs)).ping(timeoutMs),
       onWake: (owner, wake) => first.onWake?.(owner, wake) ?? ((): void => {}),
       close: async () => {
@@ -59,4 +82,8 @@ function silence(timeoutMs: number): Promise<never> {
   return new Promise((_, reject) => {
     setTimeout(() => reject(new MultinodeError('TIMEOUT', 'silent', { outcome: 'unknown' })), timeoutMs)
   })
+}
+
+function lacking(): never {
+  throw new Error('the lock on memory has all parts')
 }

@@ -34,6 +34,6 @@ export {
   type PluginContext,
 } from './registry/plugin.ts'
 export type { CapabilityContext } from './runtime/capability-context.ts'
-export { checkKnownOptions } from './runtime/check.ts'
+export { checkCount, checkKnownOptions, checkMs } from './runtime/check.ts'
 export { type Clock, type Instant, pause, type Timer } from './runtime/clock.ts'
 export { withDeadline } from './runtime/deadline.ts'

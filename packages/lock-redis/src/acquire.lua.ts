@@ -1,29 +1,58 @@
+import { queueLua } from './queue.lua.ts'
+import { timeLua } from './time.lua.ts'
+import { tokenLua } from './token.lua.ts'
+
 /**
- * Grants the lock if it is free, mints its token, and answers a repeated request of the same owner with the same grant.
+ * Grants the lock if it is free and nobody waits who asked before, mints its token, and answers a repeated request of the same owner with the same
+ * grant. Else puts the owner into the queue, if it will wait.
  *
  * KEYS 1 lease: hash `v` format, `owner`, `token`; expires with the lease
- *      2 token: the highest token given out; expires an hour after it is no longer ahead of the clock
- *      3 tombstone: exists when this owner was cancelled
- * ARGV 1 owner, 2 ttl in ms
- * Reply {1, token} granted; {0, ms} held by another for so long; {-1} cancelled
- *
- * A token is the server's time in microseconds, or one more than the last: it grows also where the last one was
- * forgotten, after a flush or on a replica that missed it, as long as the server's clock does not go back.
+ *      2 token: the highest token given out
+ *      3 queue, 4 waiters: see {@link queueLua}; they expire a minute after the last one stops waiting
+ *      5 tombstone: exists when this owner was cancelled
+ * ARGV 1 owner, 2 ttl in ms, 3 ms that it will wait, 4 its channel, 5 prefix of channels, 6 claim in ms, 7 ms to keep tokens
+ * Reply {1, token} granted; {0, ms} not for so long, unless told; {-1} cancelled
  */
-export const acquireLua = `
-if redis.call('EXISTS', KEYS[3]) == 1 then return {-1} end
-local owner = redis.call('HGET', KEYS[1], 'owner')
-if owner == ARGV[1] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return {1, tonumber(redis.call('HGET', KEYS[1], 'token'))}
+export const acquireLua: string = `
+local lease, tokenKey, queue, waiters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local owner, ttlMs, waitMs = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local channelPrefix, claimMs, tokenTtlMs = ARGV[5], tonumber(ARGV[6]), ARGV[7]
+-- The usual case costs few commands.
+local isFree = redis.call('EXISTS', lease, queue, KEYS[5]) == 0
+if not isFree and redis.call('EXISTS', KEYS[5]) == 1 then return {-1} end
+
+${timeLua}${tokenLua}
+local nowUs = microseconds()
+local nowMs = math.floor(nowUs / 1000)
+local function grant()
+  local token, text = mint(nowUs)
+  redis.call('HSET', lease, 'v', '1', 'owner', owner, 'token', text)
+  redis.call('PEXPIRE', lease, ttlMs)
+  return {1, token}
 end
-if owner then return {0, redis.call('PTTL', KEYS[1])} end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local token = math.max(now, tonumber(redis.call('GET', KEYS[2]) or '0') + 1)
-local text = string.format('%.0f', token)
-redis.call('SET', KEYS[2], text, 'PX', 3600000 + math.ceil((token - now) / 1000))
-redis.call('HSET', KEYS[1], 'v', 1, 'owner', ARGV[1], 'token', text)
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return {1, token}
+if isFree then return grant() end
+
+if redis.call('HGET', lease, 'owner') == owner then
+  -- A late copy of the request must not shorten what was extended since.
+  if redis.call('PTTL', lease) < tonumber(ttlMs) then redis.call('PEXPIRE', lease, ttlMs) end
+  return {1, tonumber(redis.call('HGET', lease, 'token'))}
+end
+
+local function blockedForMs()
+  local leftMs = redis.call('PTTL', lease)
+  if leftMs ~= -2 then return leftMs end
+end
+${queueLua}
+local retryMs = blockedForMs()
+if not retryMs then
+  local first = head(nowMs)
+  if not first or first.owner == owner then
+    leave(owner)
+    return grant()
+  end
+  if not first.reservedMs then offer(nowMs) end
+  retryMs = (first.reservedMs or nowMs + claimMs) - nowMs
+end
+if waitMs > 0 then enqueue(owner, waitMs, 'write', 1, ARGV[4], nowMs, nowUs) end
+return {0, retryMs}
 `

@@ -36,7 +36,7 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with the lock on 
         address: `redis://:***@127.0.0.1:${server.port}/0`,
         addressFrom: variable,
         because: expect.stringContaining(because),
-        features: { scope: 'cluster', order: 'none' },
+        features: { scope: 'cluster', order: 'fifo' },
         notes: [],
       },
     ])

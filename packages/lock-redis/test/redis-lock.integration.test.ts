@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import type { Lease } from '@multinode/core'
-import { type RedisServer, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import type { Lease, Locks } from '@multinode/core'
+import { serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { node } from './node.ts'
@@ -32,28 +32,29 @@ describe.skipIf(!serversAvailable())('the lock on Redis', async () => {
   })
   beforeEach(() => server.flush())
 
-  it('takes 2 EVALSHA to acquire and release, and loads each script once per server', async () => {
-    await server.cli('SCRIPT', 'FLUSH')
-    await server.cli('CONFIG', 'RESETSTAT')
-    await using one = await node(server.url, { clusterName: 'shop' })
-    for (let round = 0; round < 50; round += 1) await (await one.locks.acquire('key')).release()
-    for (let round = 0; round < 50; round += 1) await one.locks.run('key', () => round)
-    expect(await calls(server, ['evalsha', 'eval', 'script|load'])).toEqual([200, 2, 0])
-  })
-
   it('needs no commands and keys but those that the README lists for an ACL user', async () => {
     const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
     const rules = /`(\+client[^`]+)`/.exec(readme)?.[1]?.split(/\s+/) ?? []
     expect(rules.length).toBeGreaterThan(10)
     await using acl = await startRedis()
     await acl.cli('ACL', 'SETUSER', 'app', 'on', '>pw', 'resetchannels', '-@all', ...rules)
-    await using one = await node(acl.url.replace('//', '//app:pw@'), { clusterName: 'shop' })
+    const reported: unknown[] = []
+    const report = (error: unknown): unknown => reported.push(error)
+    await using one = await node(acl.url.replace('//', '//app:pw@'), { clusterName: 'shop', report })
     const lease = await one.locks.acquire('a{b}')
+    const waiting = one.locks.acquire('a{b}')
+    await waitUntil('the subscription', async () => String(await acl.cli('PUBSUB', 'CHANNELS')) !== '')
     await lease.extend(minuteMs)
     expect(await one.locks.tryAcquire('a{b}')).toBeNull()
     expect(await lease.release()).toBe('released')
+    expect(await (await waiting).release()).toBe('released')
     await one.driver.cancel('key', 'nobody', 1_000)
+    await useShared(one.locks)
+    const claim = await one.locks.claimFire('job', Date.now(), { atMostMs: minuteMs })
+    if (claim.status === 'run') await claim.done()
+    expect(claim.status).toBe('run')
     await one.driver.ping(1_000)
+    expect(reported).toEqual([])
     // The control: with one rule less it does not work, and says so.
     await acl.cli('ACL', 'SETUSER', 'app', '-time')
     await expect(one.locks.tryAcquire('key')).rejects.toMatchObject({ code: 'MISCONFIGURED' })
@@ -128,6 +129,35 @@ describe.skipIf(!serversAvailable())('the lock on Redis', async () => {
     expect(lease.held).toBe(true)
   })
 
+  it('does not shorten by a late copy of an acquisition what was extended since', async () => {
+    await using one = await node(server.url, { clusterName: 'shop' })
+    const { driver } = one
+    const { shared, jobs } = driver
+    if (shared === undefined || jobs === undefined) throw new Error('the driver lacks a part')
+    const request = { key: 'key', owner: 'a', ttlMs: 10, waitMs: 0 }
+    const write = { ...request, key: 'write', mode: 'write', permits: 1 } as const
+    const permit = { ...request, key: 'permit', mode: 'permit', permits: 1 } as const
+    const fire = { job: 'job', owner: 'a', scheduledAtMs: 1, atMostMs: 10, maxSkewMs: 0 }
+    const longAs = { ttlMs: minuteMs, atMostMs: minuteMs }
+    const plain = await driver.acquire({ ...request, ...longAs }, 1_000)
+    expect(await driver.acquire(request, 1_000)).toEqual(plain)
+    for (const each of [write, permit]) {
+      const granted = await shared.acquire({ ...each, ...longAs }, 1_000)
+      expect(await shared.acquire(each, 1_000)).toEqual(granted)
+    }
+    const claimed = await jobs.claim({ ...fire, ...longAs }, 1_000)
+    expect(await jobs.claim(fire, 1_000)).toEqual(claimed)
+
+    const nowMs = Date.now()
+    const endsMs = [
+      nowMs + (await admin.pttl('{shop:lock:key}:lease')),
+      nowMs + (await admin.pttl('{shop:lock-shared:write}:lease')),
+      Number(await admin.zscore('{shop:lock-shared:permit}:holders', 'a')),
+      Number(await admin.hget('{shop:lock-job:job}:job', 'until')),
+    ]
+    for (const endMs of endsMs) expect(endMs).toBeGreaterThan(nowMs + minuteMs / 2)
+  })
+
   it('goes on from a token that is ahead of the clock, and keeps it for as long as it is', async () => {
     await using one = await node(server.url, { clusterName: 'shop' })
     const aheadMs = 10 * minuteMs
@@ -172,33 +202,18 @@ describe.skipIf(!serversAvailable())('the lock on Redis', async () => {
     await admin.set('{shop:lock:key}:lease', 'not a hash')
     await expect(one.locks.tryAcquire('key')).rejects.toMatchObject({ code: 'REJECTED' })
   })
-
-  it('works for an ACL user that may do what the README names, and for no less', async () => {
-    const allowed =
-      '+client +hello +info +ping +select +evalsha +eval +exists +get +set +del +hget +hset +pexpire +pttl +time'
-    const url = server.url.replace('//', '//ann:pw@')
-    const setUser = (...rules: string[]): Promise<unknown> =>
-      server.cli('ACL', 'SETUSER', 'ann', 'reset', 'on', '>pw', ...rules)
-    await setUser('~{*}:*', ...allowed.split(' '))
-    await server.cli('SCRIPT', 'FLUSH')
-    await using ann = await node(url, { clusterName: 'shop' })
-    const lease = await ann.locks.acquire('key')
-    await lease.extend()
-    expect(await ann.locks.tryAcquire('key')).toBeNull()
-    expect(await lease.release()).toBe('released')
-    await ann.driver.cancel('key', 'somebody', 1_000)
-    await ann.driver.ping(1_000)
-    await setUser('~{*}:*', ...allowed.replace(' +hset', '').split(' '))
-    await using bob = await node(url, { clusterName: 'shop', report: () => {} })
-    await expect(bob.locks.acquire('key'), 'the control').rejects.toMatchObject({ code: 'MISCONFIGURED' })
-  })
 })
 
-async function calls(server: RedisServer, names: readonly string[]): Promise<number[]> {
-  const stats = String(await server.cli('INFO', 'commandstats'))
-  const lines = stats.split('\r\n')
-  return names.map((name) => {
-    const line = lines.find((each) => each.startsWith(`cmdstat_${name}:`))
-    return Number(/calls=(\d+)/.exec(line ?? '')?.[1] ?? 0)
-  })
+/** Every verb of the locks that can be shared, with somebody who waits and one who gives up. */
+async function useShared(locks: Locks): Promise<void> {
+  const semaphore = locks.semaphore('key', { permits: 1 })
+  const permit = await semaphore.acquire()
+  const waiting = semaphore.acquire()
+  await expect(semaphore.acquire({ waitMs: 10 })).rejects.toMatchObject({ code: 'TIMEOUT' })
+  await permit.extend(minuteMs)
+  await permit.release()
+  await (await waiting).release()
+  const both = locks.readWrite('key')
+  await both.read(() => both.read(() => undefined))
+  await both.write((lease) => lease.extend())
 }

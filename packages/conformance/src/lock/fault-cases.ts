@@ -33,13 +33,23 @@ export const faultCases: readonly LockCase[] = [
       const driver = await world.driver()
       const owner = world.owner()
       await whileFrozen(world, async () => {
+        const { shared, jobs } = driver
+        const request = { key: 'key', owner, ttlMs: 1_000, waitMs: 0 }
+        const fire = { job: 'key', owner, scheduledAtMs: Date.now(), atMostMs: 1_000, maxSkewMs: 60_000 }
         const verbs = [
-          driver.acquire({ key: 'key', owner, ttlMs: 1_000, waitMs: 0 }, 200),
+          driver.acquire(request, 200),
           driver.extend('key', owner, 1_000, 200),
           driver.release('key', owner, 200),
           driver.cancel('key', owner, 200),
           driver.ping(200),
-        ]
+          shared?.acquire({ ...request, mode: 'permit', permits: 1 }, 200),
+          shared?.extend('key', owner, 1_000, 200),
+          shared?.release('key', owner, 200),
+          shared?.cancel('key', owner, 200),
+          jobs?.claim(fire, 200),
+          jobs?.extend('key', owner, 1_000, 200),
+          jobs?.done('key', owner, 200),
+        ].filter((verb) => verb !== undefined)
         const outcomes = await Promise.all(verbs.map((verb) => settledWithin(2_000, verb)))
         for (const outcome of outcomes) expect(outcome).toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' })
       })

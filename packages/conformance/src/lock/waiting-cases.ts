@@ -1,11 +1,17 @@
-import type { LockDriver } from '@multinode/core'
+import type { AcquireReply, LockDriver } from '@multinode/core'
 import { expect } from 'vitest'
 import { settledWithin } from '../settled-within.ts'
 import type { LockCase } from './lock-case.ts'
-import { callMs, type LockWorld } from './lock-world.ts'
+import { callMs } from './lock-world.ts'
+import { notFifo, withoutPush } from './skip-reasons.ts'
+import { serverTimePasses, untilGranted } from './waiting.ts'
+
+function ask(driver: LockDriver, owner: string, waitMs = 10_000): Promise<AcquireReply> {
+  return driver.acquire({ key: 'key', owner, ttlMs: 10_000, waitMs }, callMs)
+}
 
 async function statusOf(driver: LockDriver, owner: string): Promise<string> {
-  const reply = await driver.acquire({ key: 'key', owner, ttlMs: 10_000, waitMs: 10_000 }, callMs)
+  const reply = await ask(driver, owner)
   return reply.status
 }
 
@@ -73,7 +79,7 @@ export const waitingCases: readonly LockCase[] = [
   {
     name: 'the head of the queue is woken when the lock becomes free',
     control: 'no-wake',
-    skip: notFifo,
+    skip: withoutPush,
     async run(world) {
       const driver = await world.driver()
       const [holder, waiter] = [world.owner(), world.owner()]
@@ -86,9 +92,50 @@ export const waitingCases: readonly LockCase[] = [
       expect(await settledWithin(callMs, woken)).toBe('woken')
     },
   },
+  {
+    name: 'a head of the queue that does not come is passed over, and the next one is woken',
+    control: 'reservations-never-lapse',
+    skip: notFifo,
+    async run(world) {
+      const driver = await world.driver()
+      const [holder, head, second] = [world.owner(), world.owner(), world.owner()]
+      for (const owner of [holder, head, second]) await statusOf(driver, owner)
+      const woken = new Promise<string>((resolve) => {
+        if (driver.onWake === undefined) resolve('woken')
+        driver.onWake?.(second, () => resolve('woken'))
+      })
+      await driver.release('key', holder, callMs)
+      expect(await settledWithin(callMs, woken)).toBe('woken')
+      await untilGranted(() => ask(driver, second))
+    },
+  },
+  {
+    name: 'a waiter that was passed over may come back, behind who has the lock meanwhile',
+    control: 'passed-over-is-refused',
+    skip: notFifo,
+    async run(world) {
+      const driver = await world.driver()
+      const [holder, head, second] = [world.owner(), world.owner(), world.owner()]
+      for (const owner of [holder, head, second]) await statusOf(driver, owner)
+      await driver.release('key', holder, callMs)
+      await untilGranted(() => ask(driver, second))
+      expect(await statusOf(driver, head)).toBe('busy')
+      await driver.release('key', second, callMs)
+      await untilGranted(() => ask(driver, head))
+    },
+  },
+  {
+    name: 'a waiter whose time is over keeps nobody waiting',
+    control: 'waiters-never-leave',
+    skip: notFifo,
+    async run(world) {
+      const driver = await world.driver()
+      const [holder, short, next] = [world.owner(), world.owner(), world.owner()]
+      await statusOf(driver, holder)
+      expect(await ask(driver, short, 10)).toMatchObject({ status: 'busy' })
+      await serverTimePasses(world, driver, 50)
+      await driver.release('key', holder, callMs)
+      expect(await ask(driver, next, 0)).toMatchObject({ status: 'granted' })
+    },
+  },
 ]
-
-async function notFifo(world: LockWorld): Promise<string | undefined> {
-  const { features } = await world.driver()
-  return features.order === 'fifo' ? undefined : 'the backend promises no order'
-}

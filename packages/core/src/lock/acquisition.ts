@@ -3,6 +3,7 @@ import type { CapabilityContext } from '../runtime/capability-context.ts'
 import { elapsedMs, type Instant, now } from '../runtime/clock.ts'
 import type { DriverCalls } from '../runtime/driver-calls.ts'
 import { randomBetween } from '../runtime/random.ts'
+import type { LeaseTarget } from './lease-target.ts'
 import type { AcquireReply, LockDriver } from './lock-driver.ts'
 import { validityMs } from './lease.ts'
 
@@ -31,6 +32,7 @@ const maxPollMs = 100
  */
 export class Acquisition {
   readonly #request: AcquisitionRequest
+  readonly #target: LeaseTarget
   readonly #driver: LockDriver
   readonly #calls: DriverCalls
   readonly #context: CapabilityContext
@@ -44,11 +46,13 @@ export class Acquisition {
 
   constructor(
     request: AcquisitionRequest,
+    target: LeaseTarget,
     driver: LockDriver,
     calls: DriverCalls,
     context: CapabilityContext,
   ) {
     this.#request = request
+    this.#target = target
     this.#driver = driver
     this.#calls = calls
     this.#context = context
@@ -105,14 +109,15 @@ export class Acquisition {
   }
 
   async #attempt(waitMs: number): Promise<Acquired | { retryAfterMs: number; tooLate: boolean }> {
-    const { key, owner, ttlMs } = this.#request
+    const { owner, ttlMs } = this.#request
+    const { verbs, driverKey: key } = this.#target
     const timeoutMs = this.#attemptTimeoutMs()
     const sentAt = now(this.#context.clock)
     const wasKnown = this.#mayBeKnown
     this.#mayBeKnown = true
     try {
       const reply = await this.#calls.call('acquire', timeoutMs, () =>
-        this.#driver.acquire({ key, owner, ttlMs, waitMs: Math.ceil(waitMs) }, timeoutMs),
+        verbs.acquire({ key, owner, ttlMs, waitMs: Math.ceil(waitMs) }, timeoutMs),
       )
       return this.#judge(reply, sentAt)
     } catch (error) {

@@ -1,42 +1,16 @@
-import { tracingChannel, type TracingChannel } from 'node:diagnostics_channel'
-import { MultinodeError } from '../errors/multinode-error.ts'
-import { checkFunction, checkKey, checkKnownOptions, checkMs, checkSignal } from '../runtime/check.ts'
+import { checkKey, checkKnownOptions, checkCount } from '../runtime/check.ts'
 import type { CapabilityContext } from '../runtime/capability-context.ts'
-import { DriverCalls } from '../runtime/driver-calls.ts'
-import { Acquisition, type AcquisitionRequest, type Acquired } from './acquisition.ts'
-import { Lease, type LeaseOwner, minTtlMs } from './lease.ts'
-import type { ExtendReply, LockDriver, ReleaseReply } from './lock-driver.ts'
-import { Renewal } from './renewal.ts'
-
-export interface TryAcquireOptions {
-  /** How long the lease lasts unless extended, in ms. Default 30,000; at least 10. */
-  readonly ttlMs?: number
-}
-
-export interface AcquireOptions extends TryAcquireOptions {
-  /** How long to wait while others hold the lock, in ms. Default 10,000; 0 asks once. */
-  readonly waitMs?: number
-  /** Ends the waiting (`ABORTED`) and leaves nothing behind in the queue. Has no effect once the lock is held. */
-  readonly signal?: AbortSignal
-}
-
-/** Counters since start, and what is so now. */
-export interface LockStats {
-  readonly acquired: number
-  readonly refused: number
-  readonly released: number
-  readonly lost: number
-  readonly held: number
-  readonly waiting: number
-}
-
-const acquireOptions: readonly (keyof AcquireOptions)[] = ['ttlMs', 'waitMs', 'signal']
-const defaultTtlMs = 30_000
-const defaultWaitMs = 10_000
-
-const acquireChannel: TracingChannel = tracingChannel('multinode:lock.acquire')
-const releaseChannel: TracingChannel = tracingChannel('multinode:lock.release')
-const extendChannel: TracingChannel = tracingChannel('multinode:lock.extend')
+import { claimFire, type ClaimFireOptions, type FireClaim } from './fire-claim.ts'
+import type { HeldLocks } from './held-locks.ts'
+import type { Lease } from './lease.ts'
+import { LeaseKeeper, type LockStats } from './lease-keeper.ts'
+import type { AcquireOptions, TryAcquireOptions } from './lease-options.ts'
+import type { LeaseTarget } from './lease-target.ts'
+import type { LockDriver, SharedMode } from './lock-driver.ts'
+import { ReadWriteLock } from './read-write-lock.ts'
+import { runMany } from './run-many.ts'
+import { Semaphore } from './semaphore.ts'
+import { sharedTarget } from './shared-target.ts'
 
 /**
  * Locks by key for all nodes of the cluster, or for this process with the memory backend. A lock is a *lease*: it ends
@@ -49,24 +23,12 @@ const extendChannel: TracingChannel = tracingChannel('multinode:lock.extend')
 export class Locks {
   readonly #driver: LockDriver
   readonly #context: CapabilityContext
-  readonly #calls: DriverCalls
-  readonly #leases = new Set<Lease>()
-  readonly #acquisitions = new Map<Acquisition, Promise<unknown>>()
-  /** Cancels and releases that are on their way: closing waits for them, because each that is cut off costs a ttl. */
-  readonly #farewells = new Set<Promise<unknown>>()
-  #closed = false
-  #drained = false
-  #onIdle: (() => void) | undefined
-  #ownerCount = 0
-  #acquired = 0
-  #refused = 0
-  #released = 0
-  #lost = 0
+  readonly #keeper: LeaseKeeper
 
   constructor(driver: LockDriver, context: CapabilityContext) {
     this.#driver = driver
     this.#context = context
-    this.#calls = new DriverCalls(context)
+    this.#keeper = new LeaseKeeper(driver, context)
   }
 
   /** The driver underneath, with its typed `native` client. */
@@ -83,25 +45,8 @@ export class Locks {
    * echo of that signal. A failed release is reported on the cluster's `error` event: the result is kept, the lock is free
    * after its ttl.
    */
-  async run<T>(
-    key: string,
-    routine: (lease: Lease) => T | Promise<T>,
-    options: AcquireOptions = {},
-  ): Promise<T> {
-    checkFunction('routine', routine)
-    checkKnownOptions('run', options, acquireOptions)
-    const lease = await this.acquire(key, options)
-    const renewal = new Renewal(lease, this.#context.callTimeoutMs, this.#context.clock)
-    try {
-      const result = await routine(lease)
-      lease.throwIfLost()
-      return result
-    } catch (error) {
-      throw lease.signal.aborted && isAbortError(error) ? lease.signal.reason : error
-    } finally {
-      renewal.stop()
-      if (!this.#closed) await lease.release().catch(this.#context.report)
-    }
+  run<T>(key: string, routine: (lease: Lease) => T | Promise<T>, options: AcquireOptions = {}): Promise<T> {
+    return this.#keeper.run(this.#target(key), routine, options)
   }
 
   /**
@@ -110,25 +55,77 @@ export class Locks {
    * @throws `TIMEOUT` when others held it for all of `waitMs`, `UNAVAILABLE` when the backend was away for as long
    */
   acquire(key: string, options: AcquireOptions = {}): Promise<Lease> {
-    return acquireChannel.hasSubscribers ? this.#tracedAcquire(key, options) : this.#acquire(key, options)
+    return this.#keeper.acquire(this.#target(key), options)
   }
 
   /** As {@link acquire} without waiting: `null` when another holds the lock, or waits for it already. */
   tryAcquire(key: string, options: TryAcquireOptions = {}): Promise<Lease | null> {
-    return acquireChannel.hasSubscribers
-      ? this.#tracedTryAcquire(key, options)
-      : this.#tryAcquire(key, options)
+    return this.#keeper.tryAcquire(this.#target(key), options)
+  }
+
+  /**
+   * A lock that up to `permits` may hold at once. Keys are apart from those of other kinds of locks. Nothing is sent yet.
+   * @throws `UNSUPPORTED` when the backend has none
+   */
+  semaphore(key: string, options: { readonly permits: number }): Semaphore {
+    checkKey('key', key)
+    checkKnownOptions('semaphore', options, ['permits'])
+    const permits = checkCount('permits', options.permits, { min: 1, max: 1_000_000 })
+    const target = sharedTarget(
+      key,
+      { kind: 'semaphore', mode: 'permit', permits },
+      this.#driver,
+      this.#context,
+    )
+    return new Semaphore(permits, this.#keeper, target)
+  }
+
+  /**
+   * A lock that many may hold to read, or one to write. Keys are apart from those of other kinds of locks. Nothing is sent yet.
+   * @throws `UNSUPPORTED` when the backend has none
+   */
+  readWrite(key: string): ReadWriteLock {
+    checkKey('key', key)
+    const target = (mode: SharedMode): LeaseTarget =>
+      sharedTarget(key, { kind: 'readwrite', mode, permits: 1 }, this.#driver, this.#context)
+    return new ReadWriteLock(this.#keeper, target('read'), target('write'))
+  }
+
+  /**
+   * As {@link run} with several locks at once: all of them, or none. They are taken one after the other, in the order of their
+   * keys, so that nobody waits in a circle; `waitMs` counts for all together. Those of {@link run} with the same keys exclude it, and
+   * the reverse.
+   */
+  many<T>(
+    keys: readonly string[],
+    routine: (locks: HeldLocks) => T | Promise<T>,
+    options: AcquireOptions = {},
+  ): Promise<T> {
+    return runMany(keys, routine, options, {
+      keeper: this.#keeper,
+      toTarget: (key) => this.#target(key),
+      clock: this.#context.clock,
+    })
+  }
+
+  /**
+   * Claims one fire of a scheduled job for this node: of all nodes that claim the same fire, one is told `run`. The identity of a fire is when it
+   * *should* happen, so neither clocks that disagree nor a job that ends quickly make it run twice. One round trip.
+   *
+   * @param job a name that all nodes share; its last fire is kept for ever
+   * @param scheduledAt when the schedule says, not when the timer fired
+   * @throws `CLOCK_SKEW` when `scheduledAt` is further ahead of the backend's clock than `maxSkewMs`, `UNSUPPORTED` when the backend has no jobs
+   */
+  claimFire(job: string, scheduledAt: Date | number, options: ClaimFireOptions): Promise<FireClaim> {
+    return claimFire(job, scheduledAt, options, {
+      driver: this.#driver,
+      keeper: this.#keeper,
+      context: this.#context,
+    })
   }
 
   stats(): LockStats {
-    return {
-      acquired: this.#acquired,
-      refused: this.#refused,
-      released: this.#released,
-      lost: this.#lost,
-      held: this.#leases.size,
-      waiting: this.#acquisitions.size,
-    }
+    return this.#keeper.stats()
   }
 
   /**
@@ -137,200 +134,19 @@ export class Locks {
    * aborted, and they run out on the server instead of being released, because their routine may still be running.
    * @returns the keys that were still held or waited for
    */
-  async drain(deadlineMs: number): Promise<string[]> {
-    if (this.#isBusy()) {
-      await new Promise<void>((resolve) => {
-        const timer = this.#context.clock.setTimer(resolve, deadlineMs, 'foreground')
-        this.#onIdle = () => {
-          timer.cancel()
-          resolve()
-        }
-      })
-    }
-    const left = [...this.#leases, ...this.#acquisitions.keys()].map(({ key }) => key)
-    this.#drained = true
-    for (const acquisition of this.#acquisitions.keys()) acquisition.end(this.#closedError())
-    for (const lease of this.#leases) lease.abandon('the cluster object was drained')
-    return left
+  drain(deadlineMs: number): Promise<string[]> {
+    return this.#keeper.drain(deadlineMs)
   }
 
   /**
    * Ends all waiting with `CLOSED`, and takes it back at the backend. Leases that are still held are *not* released,
    * because their routine may still be running: their signal is aborted and they run out on the server. Idempotent.
    */
-  async close(): Promise<void> {
-    this.#closed = true
-    for (const acquisition of this.#acquisitions.keys()) acquisition.end(this.#closedError())
-    for (const lease of this.#leases) lease.abandon('the cluster object was closed')
-    await Promise.allSettled(this.#acquisitions.values())
-    await Promise.allSettled(this.#farewells)
+  close(): Promise<void> {
+    return this.#keeper.close()
   }
 
-  // Traced calls are methods of their own: a closure in the usual path would be allocated on every call.
-  #tracedAcquire(key: string, options: AcquireOptions): Promise<Lease> {
-    return acquireChannel.tracePromise(() => this.#acquire(key, options), this.#traceContext(key))
+  #target(key: string): LeaseTarget {
+    return { key, driverKey: key, verbs: this.#driver }
   }
-
-  #tracedTryAcquire(key: string, options: TryAcquireOptions): Promise<Lease | null> {
-    return acquireChannel.tracePromise(() => this.#tryAcquire(key, options), this.#traceContext(key))
-  }
-
-  async #acquire(key: string, options: AcquireOptions): Promise<Lease> {
-    checkKnownOptions('acquire', options, acquireOptions)
-    checkSignal('signal', options.signal)
-    const waitMs = checkMs('waitMs', options.waitMs ?? defaultWaitMs, { min: 0 })
-    const request = this.#request(key, options.ttlMs, waitMs, options.signal)
-    return this.#carryOut(request, async (acquisition) =>
-      this.#toLease(request, await acquisition.untilGranted()),
-    )
-  }
-
-  async #tryAcquire(key: string, options: TryAcquireOptions): Promise<Lease | null> {
-    checkKnownOptions('tryAcquire', options, ['ttlMs'])
-    const request = this.#request(key, options.ttlMs, 0, undefined)
-    return this.#carryOut(request, async (acquisition) => {
-      const acquired = await acquisition.once()
-      if (acquired !== undefined) return this.#toLease(request, acquired)
-      this.#refused += 1
-      return null
-    })
-  }
-
-  #request(
-    key: string,
-    ttlMs: number = defaultTtlMs,
-    waitMs: number,
-    signal: AbortSignal | undefined,
-  ): AcquisitionRequest {
-    checkKey('key', key)
-    checkMs('ttlMs', ttlMs, { min: minTtlMs })
-    if (this.#closed || this.#drained) throw this.#closedError()
-    this.#ownerCount += 1
-    return { key, owner: `${this.#context.node.incarnation}:${this.#ownerCount}`, ttlMs, waitMs, signal }
-  }
-
-  /** Undoes at the backend whatever `work` asked for, when it rejects. Not idle until the lease that it makes is counted. */
-  async #carryOut<T>(
-    request: AcquisitionRequest,
-    work: (acquisition: Acquisition) => Promise<T>,
-  ): Promise<T> {
-    const acquisition = new Acquisition(request, this.#driver, this.#calls, this.#context)
-    const working = work(acquisition)
-    this.#acquisitions.set(acquisition, working)
-    try {
-      return await working
-    } catch (error) {
-      this.#refused += 1
-      if (acquisition.mayBeKnown) this.#cancel(request)
-      throw error
-    } finally {
-      this.#acquisitions.delete(acquisition)
-      this.#noteIdle()
-    }
-  }
-
-  /** In the background: the caller has its answer, and a failure only keeps the next owner waiting for one ttl. */
-  #cancel({ key, owner }: AcquisitionRequest): void {
-    const cancelling = this.#calls.insist(
-      'cancel',
-      (timeoutMs) => this.#driver.cancel(key, owner, timeoutMs),
-      () => !this.#closed,
-    )
-    void this.#untilSaid(cancelling).catch(this.#context.report)
-  }
-
-  #toLease({ key, owner, ttlMs }: AcquisitionRequest, { token, sentAt }: Acquired): Lease {
-    if (this.#closed) throw this.#closedError()
-    const lease = new Lease({ key, token, ttlMs, sentAt }, this.#leaseOwner(key, owner))
-    this.#leases.add(lease)
-    this.#acquired += 1
-    return lease
-  }
-
-  #leaseOwner(key: string, owner: string): LeaseOwner {
-    const { clock, callTimeoutMs, report } = this.#context
-    return {
-      clock,
-      callTimeoutMs,
-      report,
-      extend: (ttlMs, timeoutMs) => this.#extend(key, owner, ttlMs, timeoutMs),
-      release: () => this.#release(key, owner),
-      ended: (lease, how) => {
-        this.#leases.delete(lease)
-        if (how === 'lost') this.#lost += 1
-        this.#noteIdle()
-      },
-    }
-  }
-
-  #extend(key: string, owner: string, ttlMs: number, timeoutMs: number): Promise<ExtendReply> {
-    return extendChannel.hasSubscribers
-      ? this.#tracedExtend(key, owner, ttlMs, timeoutMs)
-      : this.#sendExtend(key, owner, ttlMs, timeoutMs)
-  }
-
-  #tracedExtend(key: string, owner: string, ttlMs: number, timeoutMs: number): Promise<ExtendReply> {
-    return extendChannel.tracePromise(
-      () => this.#sendExtend(key, owner, ttlMs, timeoutMs),
-      this.#traceContext(key),
-    )
-  }
-
-  #sendExtend(key: string, owner: string, ttlMs: number, timeoutMs: number): Promise<ExtendReply> {
-    return this.#calls.call('extend', timeoutMs, () => this.#driver.extend(key, owner, ttlMs, timeoutMs))
-  }
-
-  async #release(key: string, owner: string): Promise<ReleaseReply> {
-    if (this.#closed) throw this.#closedError()
-    const reply = await this.#untilSaid(
-      releaseChannel.hasSubscribers ? this.#tracedRelease(key, owner) : this.#sendRelease(key, owner),
-    )
-    if (reply === 'released') this.#released += 1
-    return reply
-  }
-
-  #tracedRelease(key: string, owner: string): Promise<ReleaseReply> {
-    return releaseChannel.tracePromise(() => this.#sendRelease(key, owner), this.#traceContext(key))
-  }
-
-  #sendRelease(key: string, owner: string): Promise<ReleaseReply> {
-    return this.#calls.insist(
-      'release',
-      (timeoutMs) => this.#driver.release(key, owner, timeoutMs),
-      () => !this.#closed,
-    )
-  }
-
-  async #untilSaid<T>(farewell: Promise<T>): Promise<T> {
-    this.#farewells.add(farewell)
-    try {
-      return await farewell
-    } finally {
-      this.#farewells.delete(farewell)
-    }
-  }
-
-  #noteIdle(): void {
-    if (!this.#isBusy()) this.#onIdle?.()
-  }
-
-  #isBusy(): boolean {
-    return this.#leases.size > 0 || this.#acquisitions.size > 0
-  }
-
-  #traceContext(key: string): { key: string; backend: string } {
-    return { key, backend: this.#context.backend }
-  }
-
-  #closedError(): MultinodeError {
-    return new MultinodeError(
-      'CLOSED',
-      'This cluster object was drained or closed and gives no locks any more: create a new one.',
-      { capability: 'lock', backend: this.#context.backend },
-    )
-  }
-}
-
-function isAbortError(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError'
 }

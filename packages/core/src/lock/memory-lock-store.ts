@@ -1,20 +1,41 @@
 import type { Clock, Timer } from '../runtime/clock.ts'
-import type { AcquireReply, AcquireRequest, ExtendReply, ReleaseReply } from './lock-driver.ts'
+import type {
+  AcquireReply,
+  AcquireRequest,
+  ExtendReply,
+  ReleaseReply,
+  SharedAcquireRequest,
+  SharedMode,
+} from './lock-driver.ts'
 
 /** How long the head of a queue has the first claim on a free lock, before the next one is asked. */
 const claimMs = 200
 /** How long a cancelled owner is remembered: longer than any of its attempts can be on its way. */
 const tombstoneMs = 60_000
 
-interface Waiter {
+/** What is asked for: a plain lock is one that is always written. */
+interface Claim {
+  readonly mode: SharedMode
+  readonly permits: number
+}
+
+interface Waiter extends Claim {
   readonly owner: string
   /** When it stops waiting. */
   untilMs: number
 }
 
+interface Holder {
+  readonly token: number
+  expiresAtMs: number
+}
+
 interface LockRecord {
-  holder: { readonly owner: string; readonly token: number; expiresAtMs: number } | undefined
-  /** First come, first served. */
+  /** By owner; all of one mode. */
+  readonly holders: Map<string, Holder>
+  /** Of the holders, when there are some. */
+  mode: SharedMode
+  /** First come, first served, whatever they ask for. */
   readonly queue: Waiter[]
   /** Who was told that the lock is free, and until when nobody else may take it. */
   reservation: { readonly owner: string; readonly untilMs: number; readonly standby: Timer } | undefined
@@ -41,37 +62,40 @@ export class MemoryLockStore {
     this.#clock = clock
   }
 
-  acquire({ key, owner, ttlMs, waitMs }: AcquireRequest): AcquireReply {
+  acquire(request: AcquireRequest | SharedAcquireRequest): AcquireReply {
+    const { key, owner, ttlMs, waitMs } = request
+    const claim = 'mode' in request ? request : plainClaim
     const nowMs = this.#clock.monotonicMs()
     if (this.#isCancelled(owner, nowMs)) return { status: 'cancelled' }
     const record = this.#record(key, nowMs)
-    if (record.holder?.owner === owner) {
-      record.holder.expiresAtMs = nowMs + ttlMs
-      return { status: 'granted', token: record.holder.token }
+    const own = record.holders.get(owner)
+    if (own !== undefined) {
+      // A late copy of the request must not shorten what was extended since.
+      own.expiresAtMs = Math.max(own.expiresAtMs, nowMs + ttlMs)
+      return { status: 'granted', token: own.token }
     }
-    if (record.holder === undefined && this.#isTurnOf(owner, record, nowMs)) {
-      return this.#grant(record, owner, nowMs + ttlMs)
+    if (admits(record, claim) && this.#isTurnOf(owner, record, nowMs)) {
+      return this.#grant(record, { owner, claim, expiresAtMs: nowMs + ttlMs }, nowMs)
     }
-    if (waitMs > 0) enqueue(record, owner, nowMs + waitMs)
-    const freeAtMs = record.holder?.expiresAtMs ?? record.reservation?.untilMs ?? nowMs
-    return { status: 'busy', retryAfterMs: Math.max(1, Math.ceil(freeAtMs - nowMs)) }
+    if (waitMs > 0)
+      enqueue(record, { owner, untilMs: nowMs + waitMs, mode: claim.mode, permits: claim.permits })
+    return { status: 'busy', retryAfterMs: Math.max(1, Math.ceil(nextChangeMs(record) - nowMs)) }
   }
 
   extend(key: string, owner: string, ttlMs: number): ExtendReply {
     const nowMs = this.#clock.monotonicMs()
-    const holder = this.#existing(key, nowMs)?.holder
-    if (holder === undefined) return 'expired'
-    if (holder.owner !== owner) return 'not-owner'
-    holder.expiresAtMs = nowMs + ttlMs
+    const record = this.#existing(key, nowMs)
+    const holder = record?.holders.get(owner)
+    if (holder === undefined) return absence(record)
+    // Two extensions may overtake each other: none shortens what another gave.
+    holder.expiresAtMs = Math.max(holder.expiresAtMs, nowMs + ttlMs)
     return 'extended'
   }
 
   release(key: string, owner: string): ReleaseReply {
     const nowMs = this.#clock.monotonicMs()
     const record = this.#existing(key, nowMs)
-    if (record?.holder === undefined) return 'expired'
-    if (record.holder.owner !== owner) return 'not-owner'
-    record.holder = undefined
+    if (record === undefined || !record.holders.delete(owner)) return absence(record)
     this.#offerToHead(record, nowMs)
     this.#forgetIfIdle(key, record)
     return 'released'
@@ -84,9 +108,9 @@ export class MemoryLockStore {
     if (record === undefined) return
     const index = record.queue.findIndex((waiter) => waiter.owner === owner)
     if (index !== -1) record.queue.splice(index, 1)
-    if (record.holder?.owner === owner) record.holder = undefined
+    record.holders.delete(owner)
     if (record.reservation?.owner === owner) this.#endReservation(record)
-    if (record.holder === undefined) this.#offerToHead(record, nowMs)
+    this.#offerToHead(record, nowMs)
     this.#forgetIfIdle(key, record)
   }
 
@@ -98,7 +122,7 @@ export class MemoryLockStore {
   #record(key: string, nowMs: number): LockRecord {
     const existing = this.#existing(key, nowMs)
     if (existing !== undefined) return existing
-    const record: LockRecord = { holder: undefined, queue: [], reservation: undefined }
+    const record: LockRecord = { holders: new Map(), mode: 'write', queue: [], reservation: undefined }
     if (this.#records.size >= this.#sweepAtSize) this.#sweep(nowMs)
     this.#records.set(key, record)
     return record
@@ -117,15 +141,25 @@ export class MemoryLockStore {
   #existing(key: string, nowMs: number): LockRecord | undefined {
     const record = this.#records.get(key)
     if (record === undefined) return undefined
-    if (record.holder !== undefined && record.holder.expiresAtMs <= nowMs) record.holder = undefined
-    while (record.queue[0] !== undefined && record.queue[0].untilMs <= nowMs) record.queue.shift()
-    const { reservation } = record
-    if (reservation !== undefined && reservation.untilMs <= nowMs) {
-      // It had its chance and did not take it: back to the end, should it still be there.
-      if (record.queue[0]?.owner === reservation.owner) record.queue.shift()
-      this.#endReservation(record)
+    for (const [owner, { expiresAtMs }] of record.holders) {
+      if (expiresAtMs <= nowMs) record.holders.delete(owner)
     }
+    this.#dropAbsentHeads(record, nowMs)
     return record
+  }
+
+  /** Forgets those who do not wait any more, and one who did not come for what was reserved: back to the end, should it still be there. */
+  #dropAbsentHeads(record: LockRecord, nowMs: number): void {
+    for (;;) {
+      const { queue, reservation } = record
+      const [head] = queue
+      const isReserved = head !== undefined && head.owner === reservation?.owner
+      const isPresent = head !== undefined && head.untilMs > nowMs
+      if (isPresent && !(isReserved && reservation.untilMs <= nowMs)) return
+      // Its standby stays: it wakes the next one, unless that one asks before.
+      if (isReserved) record.reservation = undefined
+      if (queue.shift() === undefined) return
+    }
   }
 
   #isTurnOf(owner: string, record: LockRecord, nowMs: number): boolean {
@@ -135,19 +169,34 @@ export class MemoryLockStore {
     return false
   }
 
-  #grant(record: LockRecord, owner: string, expiresAtMs: number): AcquireReply {
-    const token = Math.max(MemoryLockStore.#lastToken + 1, Math.floor(this.#clock.wallMs() * 1000))
-    MemoryLockStore.#lastToken = token
-    record.holder = { owner, token, expiresAtMs }
+  #grant(
+    record: LockRecord,
+    { owner, claim, expiresAtMs }: { owner: string; claim: Claim; expiresAtMs: number },
+    nowMs: number,
+  ): AcquireReply {
+    const [beside] = record.holders.values()
+    // Those who read at the same time are one party to the resource: the first one's token is that of all.
+    const token = claim.mode === 'read' && beside !== undefined ? beside.token : this.#mint()
+    record.holders.set(owner, { token, expiresAtMs })
+    record.mode = claim.mode
     if (record.queue[0]?.owner === owner) record.queue.shift()
     this.#endReservation(record)
+    this.#offerToHead(record, nowMs)
     return { status: 'granted', token }
   }
 
-  /** Reserves a free lock for the head of the queue and wakes it; the second is woken should the head not come. */
+  #mint(): number {
+    MemoryLockStore.#lastToken = Math.max(
+      MemoryLockStore.#lastToken + 1,
+      Math.floor(this.#clock.wallMs() * 1000),
+    )
+    return MemoryLockStore.#lastToken
+  }
+
+  /** Reserves for the head of the queue what is free for it, and wakes it; the second is woken should the head not come. */
   #offerToHead(record: LockRecord, nowMs: number): void {
     const [head] = record.queue
-    if (head === undefined || record.reservation !== undefined) return
+    if (head === undefined || record.reservation !== undefined || !admits(record, head)) return
     const wakeNext = (): void => {
       const next = record.queue.find((waiter) => waiter.owner !== head.owner)
       if (next !== undefined) this.#wakers.get(next.owner)?.()
@@ -163,7 +212,7 @@ export class MemoryLockStore {
   }
 
   #forgetIfIdle(key: string, record: LockRecord): void {
-    if (record.holder === undefined && record.queue.length === 0) this.#records.delete(key)
+    if (record.holders.size === 0 && record.queue.length === 0) this.#records.delete(key)
   }
 
   #isCancelled(owner: string, nowMs: number): boolean {
@@ -179,8 +228,26 @@ export class MemoryLockStore {
   }
 }
 
-function enqueue(record: LockRecord, owner: string, untilMs: number): void {
-  const waiter = record.queue.find((each) => each.owner === owner)
-  if (waiter === undefined) record.queue.push({ owner, untilMs })
-  else waiter.untilMs = untilMs
+const plainClaim: Claim = { mode: 'write', permits: 1 }
+
+function admits({ holders, mode }: LockRecord, claim: Claim): boolean {
+  if (holders.size === 0) return true
+  if (claim.mode === 'write' || mode === 'write') return false
+  return claim.mode === 'read' || holders.size < claim.permits
+}
+
+/** When asking again may have another answer without anybody's doing. */
+function nextChangeMs({ holders, reservation }: LockRecord): number {
+  const endsMs = [...holders.values()].map(({ expiresAtMs }) => expiresAtMs)
+  return Math.min(...endsMs, reservation?.untilMs ?? Infinity)
+}
+
+function absence(record: LockRecord | undefined): 'expired' | 'not-owner' {
+  return record !== undefined && record.mode === 'write' && record.holders.size > 0 ? 'not-owner' : 'expired'
+}
+
+function enqueue(record: LockRecord, asked: Waiter): void {
+  const waiter = record.queue.find((each) => each.owner === asked.owner)
+  if (waiter === undefined) record.queue.push(asked)
+  else waiter.untilMs = asked.untilMs
 }

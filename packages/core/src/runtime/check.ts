@@ -25,6 +25,19 @@ export function checkMs(name: string, value: unknown, bounds: { min: number; max
   throw invalid(name, value, `a whole number of milliseconds from ${bounds.min} to ${max}`)
 }
 
+/** A whole number within the bounds, or `INVALID_ARGUMENT`. */
+export function checkCount(name: string, value: unknown, bounds: { min: number; max: number }): number {
+  if (is.integer(value) && value >= bounds.min && value <= bounds.max) return value
+  throw invalid(name, value, `a whole number from ${bounds.min} to ${bounds.max}`)
+}
+
+/** A moment, as a Date or in ms since 1970: returns the latter. */
+export function checkDate(name: string, value: unknown): number {
+  const ms = value instanceof Date ? value.getTime() : value
+  if (is.safeInteger(ms) && ms >= 0) return ms
+  throw invalid(name, value, 'a valid Date, or whole milliseconds since 1970')
+}
+
 /**
  * A user's key: 1 to 1,024 characters of any kind. A lone surrogate is refused, because it has no UTF-8 form and two
  * different keys would become one on a server.

@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { AcquireReply, SharedMode } from '../../src/index.ts'
 import { MemoryLockStore } from '../../src/lock/memory-lock-store.ts'
 import { ManualClock } from '../../src/testing/index.ts'
 
@@ -41,6 +42,16 @@ describe('the lock on memory', () => {
     expect(store.extend('key', 'holder', 1_000)).toBe('expired')
     expect(ask('b', { waitMs: 0 })).toBe('granted')
     expect(store.release('key', 'holder')).toBe('not-owner')
+  })
+
+  test('a late copy of an acquisition does not shorten what was extended since', () => {
+    ask('holder', { ttlMs: 100 })
+    store.extend('key', 'holder', 10_000)
+    expect(ask('holder', { ttlMs: 100 })).toBe('granted')
+    clock.freeze(9_999)
+    expect(ask('b', { waitMs: 0 })).toBe('busy')
+    clock.freeze(1)
+    expect(ask('b', { waitMs: 0 })).toBe('granted')
   })
 
   test('a wall clock that is set neither ends a lease nor makes a token repeat', () => {
@@ -190,6 +201,42 @@ describe('the queue', () => {
   })
 })
 
+describe('the head of the queue, when it does not come', () => {
+  test('leaves its place also when the one behind it waits no more: the third is next at once', () => {
+    ask('holder')
+    ask('head')
+    ask('short', { waitMs: 100 })
+    ask('third')
+    store.release('key', 'holder')
+    clock.freeze(200)
+    expect(ask('third')).toBe('granted')
+  })
+
+  test('has no claim any more when its own wait is over', () => {
+    ask('holder')
+    ask('head', { waitMs: 100 })
+    const second = wakesOf('second')
+    ask('second')
+    store.release('key', 'holder')
+    clock.freeze(100)
+    expect(ask('passer-by')).toBe('busy')
+    expect(second).toEqual([100])
+    expect(ask('second')).toBe('granted')
+  })
+
+  test('is passed over also when another call looks at the lock in that very moment: the next one is woken', async () => {
+    const waiting = { key: 'key', ttlMs: 10_000, waitMs: 10_000, mode: 'permit', permits: 2 } as const
+    for (const owner of ['one', 'two', 'head', 'second']) store.acquire({ ...waiting, owner })
+    const second = wakesOf('second')
+    store.release('key', 'one')
+    clock.freeze(200)
+    store.extend('key', 'two', 10_000)
+    await clock.advance(1)
+    expect(second).toEqual([201])
+    expect(store.acquire({ ...waiting, owner: 'second' }).status).toBe('granted')
+  })
+})
+
 describe('a cancelled owner', () => {
   test('is refused for a minute, and only that owner', () => {
     store.cancel('key', 'gone')
@@ -201,6 +248,87 @@ describe('a cancelled owner', () => {
     ])
     clock.freeze(1)
     expect(ask('gone', { key: 'other' })).toBe('granted')
+  })
+})
+
+describe('modes', () => {
+  interface Asked {
+    readonly mode: SharedMode
+    readonly permits?: number
+    readonly waitMs?: number
+    readonly ttlMs?: number
+  }
+
+  function share(owner: string, { mode, permits = 1, waitMs = 10_000, ttlMs = 10_000 }: Asked): AcquireReply {
+    return store.acquire({ key: 'key', owner, ttlMs, waitMs, mode, permits })
+  }
+
+  function tokenOf(reply: AcquireReply): number {
+    return reply.status === 'granted' ? reply.token : 0
+  }
+
+  test('as many as there are permits, and the number of whoever asks counts', () => {
+    const replies = ['a', 'b', 'c'].map((owner) => share(owner, { mode: 'permit', permits: 2, waitMs: 0 }))
+    expect(replies.map(({ status }) => status)).toEqual(['granted', 'granted', 'busy'])
+    expect(share('d', { mode: 'permit', permits: 3, waitMs: 0 }).status).toBe('granted')
+    const tokens = replies.slice(0, 2).map(tokenOf)
+    expect(tokens[1]).toBeGreaterThan(tokens[0] ?? Infinity)
+  })
+
+  test('readers have the token of the first of them, also when that one has left', () => {
+    const [first, second] = [share('a', { mode: 'read' }), share('b', { mode: 'read' })]
+    expect(second).toEqual(first)
+    store.release('key', 'a')
+    expect(share('c', { mode: 'read' })).toEqual(first)
+    for (const owner of ['b', 'c']) store.release('key', owner)
+    expect(tokenOf(share('d', { mode: 'read' }))).toBeGreaterThan(tokenOf(first))
+  })
+
+  test('a refused one is told when the first of the leases ends', () => {
+    share('a', { mode: 'read', ttlMs: 3_000 })
+    share('b', { mode: 'read', ttlMs: 1_000 })
+    expect(share('c', { mode: 'write', waitMs: 0 })).toEqual({ status: 'busy', retryAfterMs: 1_000 })
+  })
+
+  test('each grant offers what is left to the next in the queue: readers follow each other in at once', () => {
+    share('writer', { mode: 'write' })
+    const wakes = ['a', 'b', 'second writer'].map(wakesOf)
+    share('a', { mode: 'read' })
+    share('b', { mode: 'read' })
+    share('second writer', { mode: 'write' })
+    store.release('key', 'writer')
+    expect(wakes).toEqual([[0], [], []])
+    share('a', { mode: 'read' })
+    expect(wakes).toEqual([[0], [0], []])
+    share('b', { mode: 'read' })
+    expect(wakes).toEqual([[0], [0], []])
+  })
+
+  test('nobody passes who waits: not the reader beside whom there is room, not a permit', () => {
+    share('reader', { mode: 'read' })
+    share('writer', { mode: 'write' })
+    expect(share('late reader', { mode: 'read', waitMs: 0 }).status).toBe('busy')
+    store.cancel('key', 'writer')
+    expect(share('late reader', { mode: 'read', waitMs: 0 }).status).toBe('granted')
+  })
+
+  test('extend and release concern the own lease alone', () => {
+    share('a', { mode: 'read', ttlMs: 1_000 })
+    share('b', { mode: 'read', ttlMs: 1_000 })
+    expect([store.extend('key', 'c', 10), store.release('key', 'c')]).toEqual(['expired', 'expired'])
+    expect(store.extend('key', 'a', 5_000)).toBe('extended')
+    clock.freeze(1_000)
+    expect([store.release('key', 'b'), store.release('key', 'a')]).toEqual(['expired', 'released'])
+    share('writer', { mode: 'write' })
+    expect([store.extend('key', 'a', 10), store.release('key', 'a')]).toEqual(['not-owner', 'not-owner'])
+  })
+
+  test('a late copy of a request does not shorten what was extended since', () => {
+    share('a', { mode: 'permit', ttlMs: 1_000 })
+    store.extend('key', 'a', 5_000)
+    share('a', { mode: 'permit', ttlMs: 1_000 })
+    clock.freeze(4_999)
+    expect(store.release('key', 'a')).toBe('released')
   })
 })
 

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import {
   checkArray,
+  checkCount,
+  checkDate,
   checkFunction,
   checkKey,
   checkKnownOptions,
@@ -40,6 +42,48 @@ describe('checkMs', () => {
 
   test('keeps to a maximum of the caller', () => {
     expect(() => checkMs('x', 101, { min: 0, max: 100 })).toThrow('from 0 to 100')
+  })
+})
+
+describe('checkCount', () => {
+  test.each([1, 2, 100])('accepts %d from 1 to 100', (value) => {
+    expect(checkCount('permits', value, { min: 1, max: 100 })).toBe(value)
+  })
+
+  test.each<readonly [unknown, string]>([
+    [0, '0'],
+    [101, '101'],
+    [1.5, '1.5'],
+    [Number.NaN, 'NaN'],
+    ['1', '"1"'],
+    [undefined, 'undefined'],
+    [withoutText, 'of type Object'],
+  ])('refuses %s', (value, shown) => {
+    const check = (): unknown => checkCount('permits', value, { min: 1, max: 100 })
+    expect(check).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT', details: { name: 'permits' } }))
+    expect(check).toThrow(`permits is ${shown}; it must be a whole number from 1 to 100.`)
+  })
+})
+
+describe('checkDate', () => {
+  test.each([0, 1_767_225_600_000, 8_640_000_000_000_000])('accepts %d ms, also as a Date', (ms) => {
+    expect(checkDate('at', ms)).toBe(ms)
+    expect(checkDate('at', new Date(ms))).toBe(ms)
+  })
+
+  test.each<readonly [unknown, string]>([
+    [new Date('x'), 'of type Date'],
+    [new Date(-1), 'of type Date'],
+    [-1, '-1'],
+    [0.5, '0.5'],
+    [Number.NaN, 'NaN'],
+    ['2026-01-01', '"2026-01-01"'],
+    [undefined, 'undefined'],
+    [null, 'null'],
+  ])('refuses %s', (value, shown) => {
+    const check = (): unknown => checkDate('at', value)
+    expect(check).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT', details: { name: 'at' } }))
+    expect(check).toThrow(`at is ${shown}; it must be a valid Date, or whole milliseconds since 1970.`)
   })
 })
 

@@ -13,10 +13,14 @@ export class LocksOn {
 
   constructor(
     answers: Answers = {},
-    options: { readonly callTimeoutMs?: number; readonly pushes?: boolean } = {},
+    options: {
+      readonly callTimeoutMs?: number
+      readonly pushes?: boolean
+      readonly plainOnly?: boolean
+    } = {},
   ) {
-    const { pushes = true, callTimeoutMs = 5_000 } = options
-    this.lock = new SteeredLock(this.clock, answers, { pushes })
+    const { pushes = true, plainOnly = false, callTimeoutMs = 5_000 } = options
+    this.lock = new SteeredLock(this.clock, answers, { pushes, plainOnly })
     this.locks = this.node(callTimeoutMs)
   }
 

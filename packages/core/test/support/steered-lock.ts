@@ -1,14 +1,18 @@
-import type { LockDriver, LockPlugin } from '../../src/index.ts'
+import type { JobDriver, LockDriver, LockPlugin, SharedLockDriver } from '../../src/index.ts'
 import { pluginApi } from '../../src/index.ts'
+import { MemoryJobs } from '../../src/lock/memory-jobs.ts'
 import { MemoryLockStore } from '../../src/lock/memory-lock-store.ts'
 import type { Clock } from '../../src/runtime/clock.ts'
 
 type Answers = Partial<
   Pick<LockDriver, 'acquire' | 'extend' | 'release' | 'cancel' | 'ping' | 'close' | 'address'>
->
+> & {
+  shared?: Partial<SharedLockDriver>
+  jobs?: Partial<JobDriver>
+}
 
 interface Call {
-  readonly verb: 'acquire' | 'extend' | 'release' | 'cancel' | 'close'
+  readonly verb: 'acquire' | 'extend' | 'release' | 'cancel' | 'close' | 'claim' | 'done'
   readonly atMs: number
   readonly owner: string | undefined
   readonly timeoutMs: number | undefined
@@ -22,18 +26,24 @@ export class SteeredLock {
   readonly answers: Answers
   readonly calls: Call[] = []
   readonly store: MemoryLockStore
+  readonly sharedStore: MemoryLockStore
+  readonly jobs: MemoryJobs
   readonly driver: LockDriver
   pushes: boolean
   /** Owners that listen for a push now. */
   readonly listening = new Set<string>()
   readonly #clock: Clock
 
-  constructor(clock: Clock, answers: Answers = {}, { pushes = true } = {}) {
+  /** `plainOnly`: as an adapter without shared locks and jobs. */
+  constructor(clock: Clock, answers: Answers = {}, { pushes = true, plainOnly = false } = {}) {
     this.#clock = clock
     this.answers = answers
     this.store = new MemoryLockStore(clock)
+    this.sharedStore = new MemoryLockStore(clock)
+    this.jobs = new MemoryJobs(clock)
     this.pushes = pushes
     this.driver = this.#driver()
+    if (!plainOnly) this.driver = { ...this.driver, shared: this.#shared(), jobs: this.#jobs() }
   }
 
   verbs(): string[] {
@@ -94,12 +104,52 @@ export class SteeredLock {
     return {
       ...driver,
       onWake: (owner, wake) => {
-        const stop = store.onWake(owner, wake)
+        const stops = [store, this.sharedStore].map((each) => each.onWake(owner, wake))
         this.listening.add(owner)
         return () => {
-          stop()
+          for (const stop of stops) stop()
           this.listening.delete(owner)
         }
+      },
+    }
+  }
+
+  #shared(): SharedLockDriver {
+    const { answers, sharedStore: store } = this
+    return {
+      acquire: async (request, timeoutMs) => {
+        this.#note('acquire', request.owner, timeoutMs)
+        return answers.shared?.acquire?.(request, timeoutMs) ?? store.acquire(request)
+      },
+      extend: async (key, owner, ttlMs, timeoutMs) => {
+        this.#note('extend', owner, timeoutMs)
+        return answers.shared?.extend?.(key, owner, ttlMs, timeoutMs) ?? store.extend(key, owner, ttlMs)
+      },
+      release: async (key, owner, timeoutMs) => {
+        this.#note('release', owner, timeoutMs)
+        return answers.shared?.release?.(key, owner, timeoutMs) ?? store.release(key, owner)
+      },
+      cancel: async (key, owner, timeoutMs) => {
+        this.#note('cancel', owner, timeoutMs)
+        return answers.shared?.cancel?.(key, owner, timeoutMs) ?? store.cancel(key, owner)
+      },
+    }
+  }
+
+  #jobs(): JobDriver {
+    const { answers, jobs } = this
+    return {
+      claim: async (request, timeoutMs) => {
+        this.#note('claim', request.owner, timeoutMs)
+        return answers.jobs?.claim?.(request, timeoutMs) ?? jobs.claim(request)
+      },
+      extend: async (job, owner, ttlMs, timeoutMs) => {
+        this.#note('extend', owner, timeoutMs)
+        return answers.jobs?.extend?.(job, owner, ttlMs, timeoutMs) ?? jobs.extend(job, owner, ttlMs)
+      },
+      done: async (job, owner, timeoutMs) => {
+        this.#note('done', owner, timeoutMs)
+        return answers.jobs?.done?.(job, owner, timeoutMs) ?? jobs.done(job, owner)
       },
     }
   }

@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto'
+import type { RedisConnection } from '@multinode/connection-redis'
+import { type Clock, type Timer, withDeadline } from '@multinode/core'
+
+export interface WakeChannelParts {
+  /** Makes the connection of the subscription, once somebody has to wait. */
+  readonly connect: (signal: AbortSignal) => Promise<RedisConnection>
+  /** Common to all processes of the cluster. */
+  readonly prefix: string
+  readonly clock: Clock
+  readonly callTimeoutMs: number
+  readonly standbyAfterMs: number
+  readonly report: (error: unknown) => void
+}
+
+/**
+ * How waiters of this process are told that it is their turn: one channel a process, on a connection of its own, opened when the first one
+ * has to wait. While it is not there nobody is told, and `isLive` says so.
+ *
+ * Not a sharded channel in a Cluster, although a plain one crosses it: see docs/decisions.md.
+ */
+export class WakeChannel {
+  /** What follows the prefix; unique. */
+  readonly id: string = randomUUID()
+  readonly #parts: WakeChannelParts
+  readonly #wakers = new Map<string, () => void>()
+  readonly #standbys = new Set<Timer>()
+  readonly #ending = new AbortController()
+  #opening: Promise<void> | undefined
+  #connection: RedisConnection | undefined
+  #isLive = false
+  #isClosed = false
+
+  constructor(parts: WakeChannelParts) {
+    this.#parts = parts
+  }
+
+  get isLive(): boolean {
+    return this.#isLive
+  }
+
+  listen(owner: string, wake: () => void): () => void {
+    this.#wakers.set(owner, wake)
+    return () => this.#wakers.delete(owner)
+  }
+
+  /** Begins to open it if nobody has; the next waiter tries again what failed. */
+  open(): void {
+    this.#opening ??= this.#open().catch((error: unknown) => {
+      this.#opening = undefined
+      if (!this.#isClosed) this.#parts.report(error)
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#isLive = false
+    for (const standby of this.#standbys) standby.cancel()
+    this.#ending.abort()
+    await this.#connection?.close()
+    await this.#opening
+  }
+
+  async #open(): Promise<void> {
+    const connection = await this.#parts.connect(this.#ending.signal)
+    if (this.#isClosed) return connection.close()
+    this.#connection = connection
+    const { client } = connection
+    client.on('message', (_: string, message: string) => this.#receive(message))
+    client.on('close', () => (this.#isLive = false))
+    client.on('ready', () => void this.#subscribe(connection).catch(this.#parts.report))
+    await this.#subscribe(connection)
+  }
+
+  async #subscribe({ client }: RedisConnection): Promise<void> {
+    const { prefix, clock, callTimeoutMs } = this.#parts
+    await withDeadline(clock, callTimeoutMs, client.subscribe(prefix + this.id), () => {
+      return new Error(`no answer to SUBSCRIBE within ${callTimeoutMs} ms`)
+    })
+    this.#isLive = !this.#isClosed
+    // What was said meanwhile was not heard.
+    for (const wake of this.#wakers.values()) wake()
+  }
+
+  /** `go <owner>`: it is reserved for you. `standby <owner>`: it is reserved for somebody else; look whether that one came. */
+  #receive(message: string): void {
+    const [word, owner = ''] = message.split(' ')
+    if (word === 'go') this.#wakers.get(owner)?.()
+    if (word !== 'standby') return
+    const { clock, standbyAfterMs } = this.#parts
+    const timer = clock.setTimer(
+      () => {
+        this.#standbys.delete(timer)
+        this.#wakers.get(owner)?.()
+      },
+      standbyAfterMs,
+      'background',
+    )
+    this.#standbys.add(timer)
+  }
+}

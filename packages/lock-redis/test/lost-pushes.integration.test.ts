@@ -1,0 +1,171 @@
+import type { Lease } from '@multinode/core'
+import {
+  serversAvailable,
+  spawnNode,
+  startRedis,
+  type TcpProxy,
+  tcpProxy,
+  waitUntil,
+} from '@multinode/testbed'
+import { Redis } from 'ioredis'
+import { describe, expect, it } from 'vitest'
+import { claimMs } from '../src/lock-server.ts'
+import { releaseLua } from '../src/release.lua.ts'
+import { type Node, node } from './node.ts'
+
+const leaseKey = '{shop:lock:key}:lease'
+const queueKey = '{shop:lock:key}:queue'
+const waitersKey = '{shop:lock:key}:waiters'
+const minuteMs = 60_000
+const pollMs = 5_000
+/** How much longer than it was told a waiter may pause. */
+const jitter = 1.1
+const kill = ['CLIENT', 'KILL', 'TYPE', 'pubsub'] as const
+
+describe.skipIf(!serversAvailable()).concurrent('the connection by which waiters are told', () => {
+  it('is killed with the push on it: they ask as soon as it is back, and are told again', async () => {
+    await using place = await Place.start()
+    const first = await place.waiter()
+    await place.untilLive(true)
+    expect(await place.releaseAfter(kill)).toBe(1)
+    expect(await first.servedAfterMs()).toBeLessThan(pollMs / 2)
+    const second = await place.waiter()
+    await place.untilLive(true)
+    await place.releaseAfter(['PING'])
+    expect(await second.servedAfterMs()).toBeLessThan(1_000)
+    expect(await place.keys()).toEqual(['{shop:lock:key}:token'])
+  })
+
+  it('cannot come back: they ask for themselves within 5 s, and are told again once it can', async () => {
+    await using place = await Place.start()
+    const first = await place.waiter()
+    await place.untilLive(true)
+    place.proxy.refuse()
+    expect(await place.releaseAfter(kill)).toBe(1)
+    const untoldMs = await first.servedAfterMs()
+    expect(untoldMs, 'the control: nobody told it').toBeGreaterThan(1_000)
+    // The room is for a machine that is busy.
+    expect(untoldMs).toBeLessThan(jitter * pollMs + 1_000)
+    place.proxy.heal()
+    const second = await place.waiter()
+    await place.untilLive(true)
+    await place.releaseAfter(['PING'])
+    expect(await second.servedAfterMs()).toBeLessThan(1_000)
+    expect(await place.keys()).toEqual(['{shop:lock:key}:token'])
+  })
+
+  it('is away: those who come now ask again soon', async () => {
+    await using place = await Place.start()
+    const first = await place.waiter()
+    await place.untilLive(true)
+    place.proxy.refuse()
+    await place.releaseAfter(kill)
+    await first.servedAfterMs()
+    await place.untilLive(false)
+    const second = await place.waiter()
+    await place.releaseAfter(['PING'])
+    expect(await second.servedAfterMs()).toBeLessThan(1_000)
+  })
+
+  it.each(['there', 'cut off and coming back', 'cut off for good'])(
+    'is %s when the node is closed: the process ends',
+    async (how) => {
+      await using server = await startRedis()
+      await using proxy = await tcpProxy(server.port)
+      const url = `redis://127.0.0.1:${proxy.port}`
+      const env = { CLUSTER_NAME: 'shop', LOCK_ADAPTER: 'redis', REDIS_URL: url, WAIT: 'yes' }
+      await using closer = await spawnNode(new URL('./fixtures/closer.ts', import.meta.url), { env })
+      await closer.nextLine('ready')
+      await waitUntil('the subscription', async () => String(await server.cli('PUBSUB', 'CHANNELS')) !== '')
+      proxy.refuse(how === 'cut off for good')
+      if (how !== 'there') await server.cli('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      closer.send('close')
+      expect(await closer.nextLine('closed')).toContain('CLOSED')
+      const [, endedAfterMs] = (await closer.nextLine('ended')).split(' ')
+      expect(Number(endedAfterMs)).toBeLessThan(500)
+      expect(await closer.exited).toEqual({ code: 0, signal: null })
+    },
+  )
+})
+
+/** Two nodes, of which one waits for what the other one has, and talks to the server through a proxy. */
+class Place implements AsyncDisposable {
+  readonly proxy: TcpProxy
+  readonly #here: Node
+  readonly #there: Node
+  readonly #admin: Redis
+  readonly #stack: AsyncDisposableStack
+
+  private constructor(parts: {
+    proxy: TcpProxy
+    here: Node
+    there: Node
+    admin: Redis
+    stack: AsyncDisposableStack
+  }) {
+    this.proxy = parts.proxy
+    this.#here = parts.here
+    this.#there = parts.there
+    this.#admin = parts.admin
+    this.#stack = parts.stack
+  }
+
+  static async start(): Promise<Place> {
+    await using stack = new AsyncDisposableStack()
+    const server = stack.use(await startRedis())
+    const proxy = stack.use(await tcpProxy(server.port))
+    const admin = stack.adopt(new Redis(server.url), async (client) => client.disconnect())
+    const quiet = { clusterName: 'shop', report: () => {} }
+    const here = stack.use(await node(server.url, quiet))
+    const there = stack.use(await node(`redis://127.0.0.1:${proxy.port}`, quiet))
+    return new Place({ proxy, here, there, admin, stack: stack.move() })
+  }
+
+  /** One in the queue for what the other node holds. */
+  async waiter(): Promise<{ servedAfterMs: () => Promise<number> }> {
+    await this.#here.locks.acquire('key', { ttlMs: minuteMs })
+    const granted = this.#there.locks.acquire('key', { ttlMs: minuteMs, waitMs: minuteMs })
+    await waitUntil('it to wait', async () => (await this.#admin.zcard(queueKey)) === 1)
+    return { servedAfterMs: () => servedAfterMs(granted) }
+  }
+
+  /** Waits until those who wait rely on being told, or know that they are not told. */
+  async untilLive(isLive: boolean): Promise<void> {
+    const request = { key: 'probed', ttlMs: minuteMs, waitMs: 0 }
+    await this.#here.driver.acquire({ ...request, owner: 'holder' }, 1_000)
+    await waitUntil(isLive ? 'the channel' : 'the end of the channel', async () => {
+      const reply = await this.#there.driver.acquire({ ...request, owner: 'probe' }, 1_000)
+      return reply.status === 'busy' && reply.retryAfterMs > 100 === isLive
+    })
+    // When the channel came, they asked once more: those answers come before these.
+    for (let ping = 0; ping < 3; ping += 1) await this.#there.driver.ping(1_000)
+    await this.#here.driver.release('probed', 'holder', 1_000)
+  }
+
+  /** In one step, so that the push cannot come in between. */
+  async releaseAfter([name, ...words]: readonly [string, ...string[]]): Promise<unknown> {
+    const owner = (await this.#admin.hget(leaseKey, 'owner')) ?? ''
+    const results = await this.#admin
+      .multi()
+      .call(name, ...words)
+      .eval(releaseLua, 3, leaseKey, queueKey, waitersKey, owner, 'shop:lock:wake:', claimMs)
+      .exec()
+    return results?.[0]?.[1]
+  }
+
+  keys(): Promise<string[]> {
+    return this.#admin.keys('{shop:lock:key}:*')
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync()
+  }
+}
+
+async function servedAfterMs(granted: Promise<Lease>): Promise<number> {
+  const startedAt = performance.now()
+  const lease = await granted
+  const afterMs = performance.now() - startedAt
+  await lease.release()
+  return afterMs
+}
