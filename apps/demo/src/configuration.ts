@@ -6,7 +6,10 @@ export interface Configuration {
   /** 0 takes any free port. */
   readonly port: number
   readonly dataFolder: string
+  readonly cleanUpEveryMs: number
 }
+
+const dayMs = 86_400_000
 
 /** A blank variable counts as not set, because that is how compose files pass "nothing". */
 export function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
@@ -16,6 +19,7 @@ export function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
     host: read('HOST') ?? '127.0.0.1',
     port: toPort(read('PORT') ?? '3000'),
     dataFolder: path.resolve(read('DATA_DIR') ?? path.join(import.meta.dirname, '..', 'data')),
+    cleanUpEveryMs: toTurnMs(read('CLEAN_UP_EVERY_MS') ?? '20000'),
   }
 }
 
@@ -24,5 +28,13 @@ function toPort(text: string): number {
   throw new MultinodeError(
     'MISCONFIGURED',
     `PORT=${text} is no port: give a number from 1 to 65535, or 0 for any free one.`,
+  )
+}
+
+function toTurnMs(text: string): number {
+  if (/^\d{3,8}$/.test(text) && Number(text) >= 100 && Number(text) <= dayMs) return Number(text)
+  throw new MultinodeError(
+    'MISCONFIGURED',
+    `CLEAN_UP_EVERY_MS=${text} is no time between two clean-ups: give whole milliseconds from 100 to ${dayMs}, the same on all nodes.`,
   )
 }

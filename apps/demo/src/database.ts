@@ -4,9 +4,9 @@ import { DatabaseSync } from 'node:sqlite'
 /** How long a statement waits for another process's write. It blocks this process, hence so short. */
 const busyTimeoutMs = 2_000
 
-const schemaVersion = 1
-
-const schema = `
+/** The first makes a file of version 1 of an empty one, the next one version 2 of that, and so on. Never changed, only added to. */
+const migrations = [
+  `
   CREATE TABLE stock (
     item TEXT PRIMARY KEY,
     quantity INTEGER NOT NULL CHECK (quantity >= 0),
@@ -28,7 +28,17 @@ const schema = `
   CREATE INDEX orders_by_status ON orders (status, number);
   INSERT INTO stock (item, quantity) VALUES
     ('flyer', 100000), ('business-card', 50000), ('poster', 2000), ('letterpress', 30);
-`
+`,
+  `
+  CREATE TABLE clean_ups (
+    scheduled_at_ms INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    token INTEGER NOT NULL,
+    removed INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX clean_ups_by_token ON clean_ups (token);
+`,
+]
 
 /**
  * The records of the shop, in one file that all nodes of one machine may share. A commit is on disk when the call
@@ -59,12 +69,12 @@ export function inTransaction<T>(database: DatabaseSync, work: () => T): T {
   }
 }
 
+/** A file of an earlier version is brought up to date; its records stay. */
 function prepareSchema(database: DatabaseSync): void {
   const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version'])
-  if (version === schemaVersion) return
-  if (version !== 0) {
-    throw new Error(`shop.sqlite has version ${version}, this program knows ${schemaVersion}`)
+  if (version > migrations.length) {
+    throw new Error(`shop.sqlite has version ${version}, this program knows ${migrations.length}`)
   }
-  database.exec(schema)
-  database.exec(`PRAGMA user_version = ${schemaVersion}`)
+  for (const migration of migrations.slice(version)) database.exec(migration)
+  database.exec(`PRAGMA user_version = ${migrations.length}`)
 }

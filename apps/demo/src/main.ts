@@ -18,11 +18,11 @@ try {
 }
 
 async function start(): Promise<void> {
-  const { host, port, dataFolder } = readConfiguration(process.env)
+  const { host, port, dataFolder, cleanUpEveryMs } = readConfiguration(process.env)
   await using opened = new AsyncDisposableStack()
   const cluster = opened.use(await createCluster({ resolveFrom: import.meta.url, connectTimeoutMs }))
   cluster.on('error', (error) => report(inWords(error)))
-  const shop = opened.use(new Shop(cluster, dataFolder, report))
+  const shop = opened.use(new Shop({ cluster, dataFolder, cleanUpEveryMs, report }))
   const server = buildServer({ shop, drainMs, report })
   const url = await listen(server, host, port)
   cluster.handleSignals({

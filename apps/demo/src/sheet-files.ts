@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdirSync } from 'node:fs'
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 
 /** Older than this, a temporary file belongs to nobody any more. */
@@ -13,7 +13,6 @@ export class SheetFiles {
   constructor(dataFolder: string) {
     this.#folder = path.join(dataFolder, 'sheets')
     mkdirSync(this.#folder, { recursive: true })
-    removeAbandoned(this.#folder)
   }
 
   /** Appears at once and whole, also after a crash; a sheet that is there already is replaced. */
@@ -32,18 +31,34 @@ export class SheetFiles {
     return readFile(this.#file(orderId))
   }
 
+  /**
+   * Removes what processes left that were killed while they wrote.
+   * @returns how many files it removed
+   */
+  async removeAbandoned(signal: AbortSignal): Promise<number> {
+    let removed = 0
+    for (const name of await readdir(this.#folder)) {
+      signal.throwIfAborted()
+      const file = path.join(this.#folder, name)
+      if (!name.endsWith('.tmp') || !(await isAbandoned(file))) continue
+      await rm(file, { force: true })
+      removed += 1
+    }
+    return removed
+  }
+
   #file(orderId: string): string {
     return path.join(this.#folder, `${orderId}.png`)
   }
 }
 
-/** Of processes that were killed while they wrote. */
-function removeAbandoned(folder: string): void {
-  for (const name of readdirSync(folder)) {
-    if (!name.endsWith('.tmp')) continue
-    const file = path.join(folder, name)
-    const stats = statSync(file, { throwIfNoEntry: false })
-    if (stats !== undefined && Date.now() - stats.mtimeMs > abandonedAfterMs) rmSync(file, { force: true })
+async function isAbandoned(file: string): Promise<boolean> {
+  try {
+    return Date.now() - (await stat(file)).mtimeMs > abandonedAfterMs
+  } catch (error) {
+    // Whoever wrote it has just finished.
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false
+    throw error
   }
 }
 

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { type Cluster, type DrainReport, MultinodeError } from '@multinode/core'
+import { CleanUp } from './clean-up.ts'
+import { CleanUpLog } from './clean-up-log.ts'
 import { inTransaction, openDatabase } from './database.ts'
 import { type OrderRequest, Orders } from './orders.ts'
 import { Printer } from './printer.ts'
@@ -12,22 +14,34 @@ import { Stock } from './stock.ts'
 
 /** How long an order waits for others of the same item. */
 const stockWaitMs = 5_000
+/** How long the next one waits when a node died with the stock in its hands. A reservation takes a few ms. */
+const stockLeaseMs = 5_000
 
-/** The print shop of one node: takes orders, reserves the stock, has them printed. */
+export interface ShopParts {
+  readonly cluster: Cluster
+  readonly dataFolder: string
+  readonly cleanUpEveryMs: number
+  readonly report: (message: string) => void
+}
+
+/** The print shop of one node: takes orders, reserves the stock, has them printed, and cleans up at its turn. */
 export class Shop implements Disposable {
   readonly cluster: Cluster
   readonly orders: Orders
   readonly stock: Stock
   readonly sheets: SheetFiles
+  readonly cleanUps: CleanUpLog
   readonly #database: DatabaseSync
   readonly #printer: Printer
+  readonly #cleanUp: CleanUp
 
-  constructor(cluster: Cluster, dataFolder: string, report: (message: string) => void) {
+  constructor({ cluster, dataFolder, cleanUpEveryMs, report }: ShopParts) {
     this.cluster = cluster
     this.#database = openRecords(dataFolder)
     this.orders = new Orders(this.#database)
     this.stock = new Stock(this.#database)
     this.sheets = new SheetFiles(dataFolder)
+    this.cleanUps = new CleanUpLog(this.#database)
     this.#printer = new Printer({
       orders: this.orders,
       locks: cluster.locks,
@@ -35,7 +49,16 @@ export class Shop implements Disposable {
       print: async (order) => this.sheets.write(order.id, await renderSheet(order)),
       report,
     })
+    this.#cleanUp = new CleanUp({
+      log: this.cleanUps,
+      locks: cluster.locks,
+      node: cluster.node.nodeId,
+      everyMs: cleanUpEveryMs,
+      removeAbandoned: (signal) => this.sheets.removeAbandoned(signal),
+      report,
+    })
     this.#printer.start()
+    this.#cleanUp.start()
   }
 
   /**
@@ -54,20 +77,22 @@ export class Shop implements Disposable {
     const id = await this.cluster.locks.run(
       `stock:${request.item}`,
       (lease) => this.#reserve(request, idempotencyKey, lease.token),
-      { waitMs: stockWaitMs },
+      { ttlMs: stockLeaseMs, waitMs: stockWaitMs },
     )
     this.#printer.wake()
     return id
   }
 
-  /** Maintenance mode: from now on no new orders; what is being printed is finished. Repeated calls share the result. */
+  /** Maintenance mode: from now on no new orders and no clean-up; what is being printed is finished. Repeated calls share the result. */
   drain(deadlineMs: number): Promise<DrainReport> {
     this.#printer.stop()
+    this.#cleanUp.stop()
     return this.cluster.drain({ deadlineMs })
   }
 
   [Symbol.dispose](): void {
     this.#printer.stop()
+    this.#cleanUp.stop()
     this.#database.close()
   }
 

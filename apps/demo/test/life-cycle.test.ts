@@ -15,7 +15,7 @@ test('the start says which adapter serves what, because of what, and how to plac
 })
 
 test('GET /cluster tells what runs here', async () => {
-  const shop = await startShop({ NODE_ID: 'press-1' })
+  const shop = await startShop({ NODE_ID: 'press-1', CLEAN_UP_EVERY_MS: '86400000' })
   await shop.untilStatus(await shop.order('poster'), 'finished')
   const cluster = await (await shop.call('/cluster')).json()
   expect(cluster).toMatchObject({
@@ -23,6 +23,7 @@ test('GET /cluster tells what runs here', async () => {
     health: { state: 'running', status: 'ok' },
     // One for the stock and one for the printing.
     stats: { lock: { acquired: 2, lost: 0 } },
+    lastCleanUp: null,
   })
 })
 
@@ -104,6 +105,9 @@ test('SIGTERM finishes what is being printed; what is queued waits for the next 
 test.for<[env: Record<string, string>, message: string]>([
   [{ PORT: 'abc' }, 'MISCONFIGURED: PORT=abc is no port: give a number'],
   [{ PORT: '65536' }, 'MISCONFIGURED: PORT=65536 is no port'],
+  [{ CLEAN_UP_EVERY_MS: '99' }, 'MISCONFIGURED: CLEAN_UP_EVERY_MS=99 is no time between two clean-ups: give'],
+  [{ CLEAN_UP_EVERY_MS: '20s' }, 'MISCONFIGURED: CLEAN_UP_EVERY_MS=20s is no time'],
+  [{ CLEAN_UP_EVERY_MS: '86400001' }, 'MISCONFIGURED: CLEAN_UP_EVERY_MS=86400001 is no time'],
   [{ HOST: '192.0.2.1' }, 'MISCONFIGURED: HOST=192.0.2.1 PORT=0 cannot be used: listen EADDRNOTAVAIL'],
   [{ DATA_DIR: '/dev/null/data' }, 'MISCONFIGURED: DATA_DIR=/dev/null/data cannot be used: ENOTDIR'],
   [{ CLUSTER_NAME: 'a b' }, 'MISCONFIGURED: CLUSTER_NAME=a b must match'],

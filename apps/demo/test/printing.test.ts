@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { waitUntil } from '@multinode/testbed'
 import { expect, test } from 'vitest'
@@ -31,15 +31,4 @@ test('a failure that passes is not seen by the customer, who is told to wait', a
   const { attempts } = await shop.untilStatus(id, 'finished')
   expect(attempts).toBeGreaterThanOrEqual(2)
   expect(readdirSync(sheets)).toEqual([`${id}.png`])
-})
-
-test('a start removes half-written files that nobody finishes any more, and no others', async () => {
-  const folder = dataFolder()
-  const sheets = path.join(folder, 'sheets')
-  mkdirSync(sheets)
-  for (const name of ['a.png', 'a.png.1.tmp', 'a.png.2.tmp']) writeFileSync(path.join(sheets, name), '')
-  utimesSync(path.join(sheets, 'a.png'), 0, 0)
-  utimesSync(path.join(sheets, 'a.png.1.tmp'), 0, 0)
-  await startShop({ DATA_DIR: folder })
-  expect(readdirSync(sheets).toSorted()).toEqual(['a.png', 'a.png.2.tmp'])
 })

@@ -17,6 +17,7 @@ export function addOperationRoutes(server: FastifyInstance, shop: Shop, drainMs:
     describe: cluster.describe(),
     health: cluster.health(),
     stats: cluster.stats(),
+    lastCleanUp: shop.cleanUps.last() ?? null,
   }))
 
   server.post('/admin/drain', async () => shop.drain(drainMs))

@@ -1,0 +1,79 @@
+import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { expect, onTestFinished, test } from 'vitest'
+import { CleanUpLog } from '../src/clean-up-log.ts'
+import { openDatabase } from '../src/database.ts'
+import { Orders } from '../src/orders.ts'
+import { Stock } from '../src/stock.ts'
+import { dataFolder, startShop } from './support/print-shop.ts'
+
+/** As the first release of the shop left it, with one order taken. */
+const versionOne = `
+  CREATE TABLE stock (
+    item TEXT PRIMARY KEY,
+    quantity INTEGER NOT NULL CHECK (quantity >= 0),
+    token INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE orders (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    idempotency_key TEXT UNIQUE,
+    customer TEXT NOT NULL,
+    item TEXT NOT NULL REFERENCES stock (item),
+    quantity INTEGER NOT NULL,
+    placed_at_ms INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'queued',
+    node TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    print_token INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE INDEX orders_by_status ON orders (status, number);
+  INSERT INTO stock (item, quantity, token) VALUES ('poster', 1997, 7);
+  INSERT INTO orders (id, customer, item, quantity, placed_at_ms) VALUES ('a', 'Ada', 'poster', 3, 1767225600000);
+  PRAGMA user_version = 1;
+`
+
+function folderWith(sql: string): string {
+  const folder = dataFolder()
+  const database = new DatabaseSync(path.join(folder, 'shop.sqlite'))
+  database.exec(sql)
+  database.close()
+  return folder
+}
+
+test('a file of version 1 is brought up to date once, and keeps its records', () => {
+  const folder = folderWith(versionOne)
+  for (const database of [openDatabase(folder), openDatabase(folder)]) {
+    onTestFinished(() => database.close())
+    expect(new Orders(database).find('a')).toMatchObject({ item: 'poster', quantity: 3 })
+    expect(new Stock(database).list()).toEqual([{ item: 'poster', quantity: 1_997 }])
+    expect(() => new Stock(database).read('poster', 6)).toThrow('refused the fencing token 6')
+  }
+})
+
+test('in a file that was brought up to date clean-ups are written down as in a new one', () => {
+  for (const folder of [folderWith(versionOne), dataFolder()]) {
+    const database = openDatabase(folder)
+    onTestFinished(() => database.close())
+    const log = new CleanUpLog(database)
+    expect(log.last()).toBeUndefined()
+    const entry = { scheduledAt: new Date(20_000), node: 'press-1', token: 2, removed: 1 }
+    log.add(entry)
+    log.add({ ...entry, scheduledAt: new Date(0), token: 1 })
+    expect(log.last()).toEqual(entry)
+  }
+})
+
+test('two nodes that start at once on a file of version 1 both start, and print the order in it', async () => {
+  const env = { DATA_DIR: folderWith(versionOne) }
+  const shops = await Promise.all([startShop(env), startShop(env)])
+  for (const shop of shops) {
+    expect(await shop.untilStatus('a', 'finished')).toMatchObject({ customer: 'Ada', item: 'poster' })
+  }
+})
+
+test('a file of a later version is refused and left as it is', () => {
+  const folder = folderWith('PRAGMA user_version = 3')
+  expect(() => openDatabase(folder)).toThrow('shop.sqlite has version 3, this program knows 2')
+  expect(() => openDatabase(folder)).toThrow('shop.sqlite has version 3, this program knows 2')
+})
