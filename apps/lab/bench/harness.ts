@@ -7,6 +7,8 @@ export interface BenchCase {
   readonly name: string
   readonly unit: string
   readonly better: 'lower' | 'higher'
+  /** Where a round takes long. Default: those of the run. */
+  readonly rounds?: Rounds
   readonly ours: Round
   /** The client or driver underneath, doing the same commands. */
   readonly raw?: Round
@@ -43,7 +45,7 @@ export const defaultRounds: Rounds = { warmUp: 2, counted: 9 }
 export async function runBench(bench: Bench, rounds: Rounds = defaultRounds): Promise<CaseResult[]> {
   await using resources = new AsyncDisposableStack()
   const results: CaseResult[] = []
-  for (const each of await bench.prepare(resources)) results.push(await runCase(each, rounds))
+  for (const each of await bench.prepare(resources)) results.push(await runCase(each, each.rounds ?? rounds))
   return results
 }
 

@@ -26,7 +26,7 @@ async function main(args: readonly string[]): Promise<void> {
   say(`${name}: ${bench.about}`)
   say(machineFacts())
   say(
-    `Median (min to max) of ${defaultRounds.counted} rounds, interleaved, after ${defaultRounds.warmUp} to warm up.`,
+    `Median (min to max) of ${defaultRounds.counted} rounds, interleaved, after ${defaultRounds.warmUp} to warm up; fewer where a round is long.`,
   )
   const results = await runBench(bench)
   say(`\n${formatTable(results)}`)

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { chooseBench, readArguments } from '../bench/arguments.ts'
 import { type BenchCase, runBench, runCase } from '../bench/harness.ts'
 import { formatTable } from '../bench/report.ts'
-import { figureOf, medianOf } from '../bench/statistics.ts'
+import { figureOf, medianOf, quantileOf } from '../bench/statistics.ts'
 
 describe('figures', () => {
   test('the median is the middle by size, or the mean of the middle two', () => {
@@ -11,6 +11,13 @@ describe('figures', () => {
     expect(medianOf([4, 1, 3, 2])).toBe(2.5)
     expect(medianOf([7])).toBe(7)
     expect(() => medianOf([])).toThrow('nothing')
+  })
+
+  test('a quantile is the sample that such a share is at most', () => {
+    const samples = Array.from({ length: 100 }, (_, index) => 100 - index)
+    expect([0.5, 0.99, 1].map((share) => quantileOf(samples, share))).toEqual([50, 99, 100])
+    expect(quantileOf([7], 0.99)).toBe(7)
+    expect(() => quantileOf([], 0.5)).toThrow('nothing')
   })
 
   test('a figure leaves its samples as they were', () => {
@@ -37,6 +44,13 @@ describe('rounds', () => {
       { warmUp: 2, counted: 3 },
     )
     expect(ours).toEqual({ median: 2, min: 1, max: 3 })
+  })
+
+  test('a case may have its own number', async () => {
+    const samples: number[] = []
+    const each = { ...madeUp(), rounds: { warmUp: 0, counted: 1 }, ours: () => samples.push(1) }
+    await runBench({ about: '', prepare: () => [each, { ...madeUp() }] }, { warmUp: 0, counted: 3 })
+    expect(samples).toHaveLength(1)
   })
 
   test('each side has its own samples', async () => {
