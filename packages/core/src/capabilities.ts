@@ -2,14 +2,18 @@ import type { Capability } from './capability.ts'
 import { lockCapability } from './lock/capability.ts'
 import type { Locks } from './lock/locks.ts'
 import type { CapabilityName } from './registry/capability-name.ts'
+import { workerIdCapability } from './worker-id/capability.ts'
+import type { WorkerIds } from './worker-id/worker-ids.ts'
 
 /** The portable type of each capability. A new one is added here, in `capabilities`, and as a getter of `Cluster`. */
 export interface PortableTypes {
   lock: Locks
+  workerid: WorkerIds
 }
 
 export const capabilities: { readonly [N in keyof PortableTypes]: Capability<PortableTypes[N]> } = {
   lock: lockCapability,
+  workerid: workerIdCapability,
 }
 
 /** Whether this version of core has the capability, not only its name. */

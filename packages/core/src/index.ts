@@ -12,6 +12,7 @@ export type { CapabilityHealth } from './cluster/health-monitor.ts'
 export type { SignalOptions } from './cluster/signals.ts'
 
 export * from './lock/index.ts'
+export * from './worker-id/index.ts'
 
 export {
   type ErrorCode,

@@ -7,6 +7,7 @@ test('@multinode/core exports this and nothing else', () => {
     'Lease',
     'Locks',
     'MultinodeError',
+    'WorkerIds',
     'capabilityNames',
     'checkCount',
     'checkKnownOptions',
@@ -25,6 +26,7 @@ test('@multinode/core/testing exports this and nothing else', () => {
     'ManualClock',
     'capabilityContext',
     'memoryLock',
+    'memoryWorkerIds',
     'pluginContext',
   ])
 })

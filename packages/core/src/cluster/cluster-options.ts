@@ -9,6 +9,7 @@ import {
 } from '../runtime/check.ts'
 import { type Clock, systemClock } from '../runtime/clock.ts'
 import type { LockFeatures } from '../lock/lock-driver.ts'
+import type { WorkerIdFeatures } from '../worker-id/worker-id-driver.ts'
 import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
 import { checkPlugin, type Plugin } from '../registry/plugin.ts'
 import { defaultResolveFrom, toFolder } from '../registry/resolve-module.ts'
@@ -24,7 +25,10 @@ export interface ClusterOptions {
   /** Sets up only these; using another one is then an error that says so. Default: all. */
   readonly capabilities?: readonly CapabilityName[]
   /** What the backends must guarantee; start fails where one does not: `{ lock: { scope: 'cluster' } }`. */
-  readonly require?: { readonly lock?: Partial<LockFeatures> }
+  readonly require?: {
+    readonly lock?: Partial<LockFeatures>
+    readonly workerid?: Partial<WorkerIdFeatures>
+  }
   /** Where settings are read from. Default: `process.env`; `{}` for none. */
   readonly env?: Environment
   /** `SHOP_` reads `SHOP_LOCK_ADAPTER` before `LOCK_ADAPTER`. */

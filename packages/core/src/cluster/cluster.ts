@@ -7,6 +7,7 @@ import type { Locks } from '../lock/locks.ts'
 import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
 import type { NodeIdentity } from '../registry/plugin.ts'
 import { checkKnownOptions, checkMs, checkName } from '../runtime/check.ts'
+import type { WorkerIdStats, WorkerIds } from '../worker-id/worker-ids.ts'
 import type { ClusterSettings } from './cluster-options.ts'
 import { type CapabilityHealth, HealthMonitor } from './health-monitor.ts'
 import { closeDriver, type OpenedDriver, type Opening } from './open-driver.ts'
@@ -56,6 +57,7 @@ export interface DrainReport {
 /** Counters of each capability since start; `undefined` for one that was not set up. */
 export interface ClusterStats {
   readonly lock: LockStats | undefined
+  readonly workerid: WorkerIdStats | undefined
 }
 
 /** One node of a cluster: the object an app holds. Made by {@link createCluster}. */
@@ -83,6 +85,11 @@ export class Cluster implements AsyncDisposable {
   /** Locks by key. */
   get locks(): Locks {
     return this.#get('lock')
+  }
+
+  /** Numbers of which each is one node's at a time: for generators of ids, and for shards. */
+  get workerIds(): WorkerIds {
+    return this.#get('workerid')
   }
 
   /** What serves each capability, at which address, and because of what; without secrets. */
@@ -113,7 +120,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   stats(): ClusterStats {
-    return { lock: this.#portables.lock?.stats() }
+    return { lock: this.#portables.lock?.stats(), workerid: this.#portables.workerid?.stats() }
   }
 
   /**
@@ -174,6 +181,7 @@ export class Cluster implements AsyncDisposable {
       node: this.node,
       clock: this.#settings.clock,
       callTimeoutMs: this.#settings.callTimeoutMs,
+      env: (variable) => this.#settings.variables.read([variable])?.value,
       report: this.#reporter.report,
     })
     this.#monitors.set(name, new HealthMonitor(name, part.driver, part.notes, this.#settings.clock))

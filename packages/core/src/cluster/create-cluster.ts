@@ -142,9 +142,15 @@ function notesFor(part: OpenedDriver, all: readonly OpenedDriver[]): readonly st
 }
 
 function warnOfRisks(parts: readonly ClusterPart[], { settings, node, reporter }: Opening): void {
+  const alone = parts.filter(({ notes }) => notes.length > 0).map(({ choice }) => choice.capability)
+  if (alone.length > 0) {
+    const variables = alone.map((capability) => adapterVariables[capability][0])
+    reporter.warn(
+      `On memory while others are shared, so right on one node only: ${alone.join(', ')}. Set ${variables.join(' and ')}, ` +
+        'or leave out what this app does not use, by the option capabilities.',
+    )
+  }
   for (const part of parts) {
-    for (const note of part.notes)
-      reporter.warn(`${note}. Set ${adapterVariables[part.choice.capability][0]}.`)
     if (part.usesDefaultAddress) {
       reporter.warn(
         `${part.choice.capability} uses the default address ${maskSecrets(String(part.driver.address))}: ` +

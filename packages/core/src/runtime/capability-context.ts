@@ -9,6 +9,8 @@ export interface CapabilityContext {
   readonly node: NodeIdentity
   readonly clock: Clock
   readonly callTimeoutMs: number
+  /** A variable of the environment that the cluster object was given; blank counts as not set. */
+  readonly env: (name: string) => string | undefined
   /** Background trouble that no caller is waiting for. Never throws. */
   readonly report: (error: unknown) => void
 }

@@ -31,6 +31,11 @@ export function checkCount(name: string, value: unknown, bounds: { min: number; 
   throw invalid(name, value, `a whole number from ${bounds.min} to ${bounds.max}`)
 }
 
+export function checkBoolean(name: string, value: unknown): boolean {
+  if (is.boolean(value)) return value
+  throw invalid(name, value, 'true or false')
+}
+
 /** A moment, as a Date or in ms since 1970: returns the latter. */
 export function checkDate(name: string, value: unknown): number {
   const ms = value instanceof Date ? value.getTime() : value

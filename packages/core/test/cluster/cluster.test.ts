@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { type Cluster, type ClusterOptions, createCluster, MultinodeError } from '../../src/index.ts'
 import { ManualClock } from '../../src/testing/index.ts'
 import { failureOf, Later, never, turn, watch } from '../support/outcome.ts'
@@ -16,6 +16,9 @@ async function onSteeredLock(
   cluster.on('error', (error) => errors.push(error))
   return { clock, lock, cluster, errors }
 }
+
+// Warnings of the process come a turn later: not in the next test.
+afterEach(turn)
 
 describe('Cluster.drain', () => {
   test('resolves at once when nothing runs', async () => {
@@ -285,7 +288,14 @@ describe('Cluster.on error', () => {
     using warnings = new Warnings()
     const clock = new ManualClock()
     const lock = new SteeredLock(clock, { release: () => Promise.reject(new Error('odd')) })
-    await using cluster = await createCluster({ env: {}, name: 'shop', clock, plugins: [lock.plugin()] })
+    const options = {
+      env: {},
+      name: 'shop',
+      clock,
+      capabilities: ['lock'],
+      plugins: [lock.plugin()],
+    } as const
+    await using cluster = await createCluster(options)
     await cluster.locks.run('key', () => {})
     expect(await warnings.messages()).toEqual([
       expect.stringContaining('INTERNAL: lock on steered: release failed: odd'),

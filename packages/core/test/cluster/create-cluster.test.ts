@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { createCluster, type LockPlugin, MultinodeError } from '../../src/index.ts'
 import { ManualClock } from '../../src/testing/index.ts'
 import { CountingBackend } from '../support/counting-backend.ts'
@@ -8,6 +8,8 @@ import { Warnings } from '../support/warnings.ts'
 
 const host = new HostFolder()
 afterAll(() => host[Symbol.dispose]())
+// Warnings of the process come a turn later: not in the next test.
+afterEach(turn)
 
 host.install(
   '@multinode/lock-counting',
@@ -45,6 +47,16 @@ describe('createCluster, with nothing said', () => {
           features: { scope: 'process', order: 'fifo' },
           notes: [],
         },
+        {
+          capability: 'workerid',
+          backend: 'memory',
+          from: 'core',
+          address: null,
+          because: 'nothing else was said',
+          addressFrom: null,
+          features: { scope: 'process' },
+          notes: [],
+        },
       ],
     })
     expect(await cluster.locks.run('key', () => 'value')).toBe('value')
@@ -52,7 +64,8 @@ describe('createCluster, with nothing said', () => {
   })
 
   test('REDIS_URL and RABBITMQ_HOST alone switch nothing on', async () => {
-    await using cluster = await createCluster({ env: { REDIS_URL: 'redis://a', RABBITMQ_HOST: 'b' } })
+    const env = { REDIS_URL: 'redis://a', RABBITMQ_HOST: 'b' }
+    await using cluster = await createCluster({ env, capabilities: ['lock'] })
     expect(cluster.describe().capabilities.map(({ backend }) => backend)).toEqual(['memory'])
   })
 
@@ -84,6 +97,7 @@ describe('createCluster, by name', () => {
     await using cluster = await createCluster({
       env: { LOCK_ADAPTER: 'counting', LOCK_ADAPTER_COUNTING_URL: 'counting://app:hunter2@db/0' },
       name: 'shop',
+      capabilities: ['lock'],
       resolveFrom: main,
     })
     expect(cluster.describe().capabilities).toMatchObject([
@@ -104,6 +118,7 @@ describe('createCluster, by name', () => {
     await using cluster = await createCluster({
       env: { CLUSTER_ADAPTER: 'counting' },
       name: 'shop',
+      capabilities: ['lock'],
       resolveFrom,
     })
     expect(cluster.describe().capabilities[0]?.because).toBe('CLUSTER_ADAPTER=counting')
@@ -126,7 +141,8 @@ describe('createCluster, by name', () => {
     { CLUSTER_ADAPTER: '@acme/lock-zookeeper' },
     { LOCK_ADAPTER_ZOOKEEPER_URL: 'zookeeper://a' },
   ])('never falls back to memory: %j without the package fails', async (env) => {
-    await expect(createCluster({ env, resolveFrom: host.root })).rejects.toMatchObject({
+    const options = { env, capabilities: ['lock'], resolveFrom: host.root } as const
+    await expect(createCluster(options)).rejects.toMatchObject({
       code: 'NOT_FOUND',
       capability: 'lock',
       message: expect.stringMatching(/npm install @\w+\/lock-\w+.*or set LOCK_ADAPTER=memory/),
@@ -134,7 +150,8 @@ describe('createCluster, by name', () => {
   })
 
   test('memory can be named, and needs no package', async () => {
-    await using cluster = await createCluster({ env: { LOCK_ADAPTER: 'memory', CLUSTER_ADAPTER: 'redis' } })
+    const env = { LOCK_ADAPTER: 'memory', CLUSTER_ADAPTER: 'redis' }
+    await using cluster = await createCluster({ env, capabilities: ['lock'] })
     expect(cluster.describe().capabilities[0]).toMatchObject({
       backend: 'memory',
       because: 'LOCK_ADAPTER=memory',
@@ -149,7 +166,7 @@ describe('createCluster, by name', () => {
     })
   })
 
-  test.each(['PUBSUB_ADAPTER', 'QUEUE_ADAPTER', 'CACHE_ADAPTER', 'CACHE_DEFAULT_STORE', 'WORKERID_ADAPTER'])(
+  test.each(['PUBSUB_ADAPTER', 'QUEUE_ADAPTER', 'CACHE_ADAPTER', 'CACHE_DEFAULT_STORE'])(
     '%s is an error as long as this version has no such capability',
     async (variable) => {
       await expect(createCluster({ env: { [variable]: 'redis' } })).rejects.toMatchObject({
@@ -229,7 +246,7 @@ describe('createCluster, and what an operator should know', () => {
   test('warns of the default cluster name on a shared backend, on the process and in describe()', async () => {
     using warnings = new Warnings()
     const plugins = [new CountingBackend().plugin()]
-    await using cluster = await createCluster({ env: {}, plugins })
+    await using cluster = await createCluster({ env: {}, capabilities: ['lock'], plugins })
     expect(await warnings.messages()).toEqual([expect.stringContaining('CLUSTER_NAME is not set')])
     expect(cluster.describe().warnings).toEqual(await warnings.messages())
   })
@@ -238,14 +255,15 @@ describe('createCluster, and what an operator should know', () => {
     ['the option', { name: 'shop', env: {} }],
     ['the variable', { env: { CLUSTER_NAME: 'shop' } }],
   ])('does not when it was named by %s', async (_, options) => {
-    await using cluster = await createCluster({ ...options, plugins: [new CountingBackend().plugin()] })
+    const plugins = [new CountingBackend().plugin()]
+    await using cluster = await createCluster({ ...options, capabilities: ['lock'], plugins })
     expect(cluster.describe()).toMatchObject({ clusterName: 'shop', warnings: [] })
   })
 
   test('warns of a default address, and names the variables for it', async () => {
     using warnings = new Warnings()
     const plugins = [new CountingBackend().plugin({ backend: 'rabbitmq' })]
-    await using cluster = await createCluster({ env: {}, name: 'shop', plugins })
+    await using cluster = await createCluster({ env: {}, name: 'shop', capabilities: ['lock'], plugins })
     expect(await warnings.messages()).toEqual([
       'lock uses the default address amqp://guest:***@localhost:5672: set LOCK_ADAPTER_RABBITMQ_URL or RABBITMQ_URL.',
     ])
@@ -258,7 +276,8 @@ describe('createCluster, and what an operator should know', () => {
   test('what a plugin warns of is said once per text', async () => {
     using warnings = new Warnings()
     const backend = new CountingBackend()
-    await using cluster = await createCluster({ env: {}, name: 'shop', plugins: [backend.plugin()] })
+    const options = { env: {}, name: 'shop', capabilities: ['lock'], plugins: [backend.plugin()] } as const
+    await using cluster = await createCluster(options)
     for (let round = 0; round < 3; round += 1) backend.contexts[0]?.warn('persistence is off')
     expect(await warnings.messages()).toEqual(['persistence is off'])
     expect(cluster.describe().warnings).toEqual(['persistence is off'])
@@ -313,7 +332,7 @@ describe('createCluster, limited to some capabilities', () => {
       plugins: [backend.plugin()],
     })
     expect(backend.opened).toBe(0)
-    expect(cluster.stats()).toEqual({ lock: undefined })
+    expect(cluster.stats()).toEqual({ lock: undefined, workerid: undefined })
     expect(() => cluster.locks).toThrow(expect.objectContaining({ code: 'UNSUPPORTED', capability: 'lock' }))
     expect(() => cluster.locks).toThrow('createCluster was told capabilities []. Add "lock" there.')
   })

@@ -9,13 +9,16 @@ import { failureOf, Later, never, watch } from '../support/outcome.ts'
 import { SteeredLock } from '../support/steered-lock.ts'
 import { Warnings } from '../support/warnings.ts'
 
-// The rules between capabilities need two of them, and core has only one yet: here the lock serves as the cache too.
+// Two of the same kind are easier to steer: here the lock serves as the cache too.
 beforeAll(() => {
   Object.assign(capabilities, { cache: { ...lockCapability, name: 'cache' } })
 })
 afterAll(() => {
   Reflect.deleteProperty(capabilities, 'cache')
 })
+
+/** The two that these tests are about. */
+const both = ['lock', 'cache'] as const
 
 interface CachePlugin extends Omit<LockPlugin, 'capability'> {
   readonly capability: 'cache'
@@ -29,9 +32,12 @@ describe('several capabilities', () => {
   test('some shared and others on memory: one warning, and a note in describe() and health()', async () => {
     using warnings = new Warnings()
     const plugins = [new CountingBackend().plugin()]
-    await using cluster = await createCluster({ env: {}, name: 'shop', plugins })
+    await using cluster = await createCluster({ env: {}, name: 'shop', capabilities: both, plugins })
     const note = 'cache is on memory while others are shared: right on one node only'
-    expect(await warnings.messages()).toEqual([`${note}. Set CACHE_ADAPTER.`])
+    expect(await warnings.messages()).toEqual([
+      'On memory while others are shared, so right on one node only: cache. Set CACHE_ADAPTER, or leave out what this app ' +
+        'does not use, by the option capabilities.',
+    ])
     expect(cluster.describe().capabilities).toMatchObject([
       { capability: 'lock', notes: [] },
       { capability: 'cache', notes: [note] },
@@ -40,17 +46,17 @@ describe('several capabilities', () => {
   })
 
   test('all on memory, or all shared: no note', async () => {
-    await using onMemory = await createCluster({ env: {} })
+    await using onMemory = await createCluster({ env: {}, capabilities: both })
     expect(onMemory.describe().warnings).toEqual([])
     const plugins = [new CountingBackend().plugin(), asCache(new CountingBackend().plugin())]
-    await using shared = await createCluster({ env: {}, name: 'shop', plugins })
+    await using shared = await createCluster({ env: {}, name: 'shop', capabilities: both, plugins })
     expect(shared.describe().warnings).toEqual([])
   })
 
   test('CLUSTER_ADAPTER chooses for all of them', async () => {
     const plugins = [new CountingBackend().plugin(), asCache(new CountingBackend().plugin())]
     const env = { CLUSTER_ADAPTER: 'counting', CACHE_ADAPTER: 'memory' }
-    await using cluster = await createCluster({ env, name: 'shop', plugins })
+    await using cluster = await createCluster({ env, name: 'shop', capabilities: both, plugins })
     expect(cluster.describe().capabilities).toMatchObject([
       { capability: 'lock', backend: 'counting', because: 'CLUSTER_ADAPTER=counting' },
       { capability: 'cache', backend: 'memory', because: 'CACHE_ADAPTER=memory' },
@@ -59,7 +65,7 @@ describe('several capabilities', () => {
 
   test('a failed start names each capability that failed, and why', async () => {
     const env = { LOCK_ADAPTER: '@acme/not-there', CACHE_ADAPTER: '@acme/nor-there' }
-    const error = await failureOf(() => createCluster({ env }))
+    const error = await failureOf(() => createCluster({ env, capabilities: both }))
     expect(error).toMatchObject({
       code: 'NOT_FOUND',
       message: expect.stringMatching(
@@ -74,9 +80,9 @@ describe('several capabilities', () => {
     const [early, late, failing] = [new CountingBackend(), new CountingBackend(), new CountingBackend()]
     const refuse = (): Promise<never> => Promise.reject(new Error('no'))
     const plugins = [early.plugin(), asCache(failing.plugin({ opening: refuse }))]
-    await expect(createCluster({ env: {}, name: 'shop', clock, plugins })).rejects.toThrow(
-      'failed to start: no',
-    )
+    await expect(
+      createCluster({ env: {}, name: 'shop', clock, capabilities: both, plugins }),
+    ).rejects.toThrow('failed to start: no')
     expect(early).toMatchObject({ opened: 1, closed: 1 })
     expect(early.contexts[0]?.signal.aborted).toBe(true)
 
@@ -119,9 +125,9 @@ describe('several capabilities', () => {
     }
     const plugin: LockPlugin = { ...new CountingBackend().plugin(), create }
     const plugins = [plugin, asCache(plugin)]
-    const one = await createCluster({ env: {}, name: 'shop', plugins })
+    const one = await createCluster({ env: {}, name: 'shop', capabilities: both, plugins })
     expect(log).toEqual(['open'])
-    const two = await createCluster({ env: {}, name: 'shop', plugins })
+    const two = await createCluster({ env: {}, name: 'shop', capabilities: both, plugins })
     expect(log).toEqual(['open', 'open'])
     await one.close()
     expect(log.slice(2)).toEqual(['let go', 'let go', 'close'])
@@ -133,7 +139,7 @@ describe('several capabilities', () => {
     const clock = new ManualClock()
     const [lock, cache] = [new SteeredLock(clock), new SteeredLock(clock)]
     const plugins = [lock.plugin(), asCache(cache.plugin())]
-    await using cluster = await createCluster({ env: {}, name: 'shop', clock, plugins })
+    await using cluster = await createCluster({ env: {}, name: 'shop', clock, capabilities: both, plugins })
     const answer = new Later<void>()
     lock.answers.ping = () => answer.promise
     await clock.advance(6_500)
