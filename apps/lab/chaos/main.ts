@@ -10,7 +10,7 @@ const root = resolve(import.meta.dirname, '../../..')
 const vitest = resolve(root, 'node_modules/vitest/vitest.mjs')
 const [capability = '', ...vitestArguments] = process.argv.slice(2)
 
-const folders = globSync(`packages/${capability}*-{redis,rabbitmq}`, { cwd: root })
+const folders = globSync(`packages/${capability}*-{redis,rabbitmq,id}`, { cwd: root })
 if (folders.length === 0) {
   process.stderr.write(`No package serves ${JSON.stringify(capability)}: name a capability, such as lock.\n`)
   process.exitCode = 1

@@ -2,7 +2,9 @@ import { globSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { createCluster } from '@multinode/core'
 import { type RedisServer, serversAvailable, startRedis } from '@multinode/testbed'
+import { redisWorkerIds } from '@multinode/workerid-redis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { markdownBlocks } from '../support/markdown-blocks.ts'
 import { tryRun } from '../support/run.ts'
@@ -28,8 +30,16 @@ describe.skipIf(!serversAvailable())('examples in the documentation', () => {
 
   beforeAll(async () => {
     redis = await startRedis()
+    await Promise.all(['examples', 'shop'].map(startFirst))
     await mkdir(folder, { recursive: true })
   })
+
+  /** As on a server that was in use before: worker ids are given at once. */
+  async function startFirst(name: string): Promise<void> {
+    const plugins = [redisWorkerIds({ url: redis.url })]
+    await using cluster = await createCluster({ name, env: {}, capabilities: ['workerid'], plugins })
+    await cluster.workerIds.acquire({ isFirstStart: true })
+  }
 
   afterAll(async () => {
     await redis?.stop()
@@ -45,10 +55,7 @@ describe.skipIf(!serversAvailable())('examples in the documentation', () => {
   test.each(examples)('example $number of $page runs as it is written', async ({ page, number, code }) => {
     const file = join(folder, `${page.replaceAll(/\W/g, '-')}-${number}.ts`)
     await writeFile(file, code.replaceAll(written, redis.url))
-    // As the shell line above the example of an adapter says.
-    const adapter = page.includes('-redis')
-      ? { LOCK_ADAPTER: 'redis', LOCK_ADAPTER_REDIS_URL: redis.url }
-      : {}
+    const adapter = page.includes('-redis') ? { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url } : {}
     const env = { PATH: process.env['PATH'], CLUSTER_NAME: 'examples', ...adapter }
     const outcome = await tryRun(process.execPath, [file], { cwd: workspace, env, deadlineMs: 20_000 })
     expect(outcome).toMatchObject({ exitCode: 0, stderr: '' })
