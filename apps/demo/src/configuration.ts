@@ -7,6 +7,8 @@ export interface Configuration {
   readonly port: number
   readonly dataFolder: string
   readonly cleanUpEveryMs: number
+  readonly workerLeaseMs: number
+  readonly isFirstStart: boolean
 }
 
 const dayMs = 86_400_000
@@ -19,7 +21,9 @@ export function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
     host: read('HOST') ?? '127.0.0.1',
     port: toPort(read('PORT') ?? '3000'),
     dataFolder: path.resolve(read('DATA_DIR') ?? path.join(import.meta.dirname, '..', 'data')),
-    cleanUpEveryMs: toTurnMs(read('CLEAN_UP_EVERY_MS') ?? '20000'),
+    cleanUpEveryMs: toMs('CLEAN_UP_EVERY_MS', read('CLEAN_UP_EVERY_MS') ?? '20000'),
+    workerLeaseMs: toMs('WORKER_LEASE_MS', read('WORKER_LEASE_MS') ?? '15000'),
+    isFirstStart: toSwitch('FIRST_START', read('FIRST_START') ?? '0'),
   }
 }
 
@@ -31,10 +35,15 @@ function toPort(text: string): number {
   )
 }
 
-function toTurnMs(text: string): number {
+function toMs(name: string, text: string): number {
   if (/^\d{3,8}$/.test(text) && Number(text) >= 100 && Number(text) <= dayMs) return Number(text)
   throw new MultinodeError(
     'MISCONFIGURED',
-    `CLEAN_UP_EVERY_MS=${text} is no time between two clean-ups: give whole milliseconds from 100 to ${dayMs}, the same on all nodes.`,
+    `${name}=${text} is no such time: give whole milliseconds from 100 to ${dayMs}, the same on all nodes.`,
   )
+}
+
+function toSwitch(name: string, text: string): boolean {
+  if (text === '0' || text === '1') return text === '1'
+  throw new MultinodeError('MISCONFIGURED', `${name}=${text} is neither 0 nor 1.`)
 }

@@ -18,11 +18,12 @@ try {
 }
 
 async function start(): Promise<void> {
-  const { host, port, dataFolder, cleanUpEveryMs } = readConfiguration(process.env)
+  const { host, port, ...configuration } = readConfiguration(process.env)
   await using opened = new AsyncDisposableStack()
   const cluster = opened.use(await createCluster({ resolveFrom: import.meta.url, connectTimeoutMs }))
   cluster.on('error', (error) => report(inWords(error)))
-  const shop = opened.use(new Shop({ cluster, dataFolder, cleanUpEveryMs, report }))
+  const shop = opened.use(new Shop({ cluster, ...configuration, report }))
+  await shop.orderIds.start()
   const server = buildServer({ shop, drainMs, report })
   const url = await listen(server, host, port)
   cluster.handleSignals({
@@ -35,7 +36,7 @@ async function start(): Promise<void> {
       shop[Symbol.dispose]()
     },
   })
-  process.stdout.write(startReport(cluster.describe(), url, dataFolder))
+  process.stdout.write(startReport(cluster.describe(), url, configuration.dataFolder))
   opened.move()
 }
 

@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { type Cluster, type DrainReport, MultinodeError } from '@multinode/core'
 import { CleanUp } from './clean-up.ts'
 import { CleanUpLog } from './clean-up-log.ts'
 import { inTransaction, openDatabase } from './database.ts'
+import { OrderIds } from './order-ids.ts'
 import { type OrderRequest, Orders } from './orders.ts'
 import { Printer } from './printer.ts'
 import { SheetFiles } from './sheet-files.ts'
@@ -21,6 +21,8 @@ export interface ShopParts {
   readonly cluster: Cluster
   readonly dataFolder: string
   readonly cleanUpEveryMs: number
+  readonly workerLeaseMs: number
+  readonly isFirstStart: boolean
   readonly report: (message: string) => void
 }
 
@@ -31,17 +33,19 @@ export class Shop implements Disposable {
   readonly stock: Stock
   readonly sheets: SheetFiles
   readonly cleanUps: CleanUpLog
+  readonly orderIds: OrderIds
   readonly #database: DatabaseSync
   readonly #printer: Printer
   readonly #cleanUp: CleanUp
 
-  constructor({ cluster, dataFolder, cleanUpEveryMs, report }: ShopParts) {
+  constructor({ cluster, dataFolder, cleanUpEveryMs, workerLeaseMs, isFirstStart, report }: ShopParts) {
     this.cluster = cluster
     this.#database = openRecords(dataFolder)
     this.orders = new Orders(this.#database)
     this.stock = new Stock(this.#database)
     this.sheets = new SheetFiles(dataFolder)
     this.cleanUps = new CleanUpLog(this.#database)
+    this.orderIds = new OrderIds({ workerIds: cluster.workerIds, workerLeaseMs, isFirstStart, report })
     this.#printer = new Printer({
       orders: this.orders,
       locks: cluster.locks,
@@ -74,9 +78,10 @@ export class Shop implements Disposable {
     this.#checkItem(request.item)
     const earlier = this.#earlierOrder(request, idempotencyKey)
     if (earlier !== undefined) return earlier
+    const newId = await this.orderIds.next()
     const id = await this.cluster.locks.run(
       `stock:${request.item}`,
-      (lease) => this.#reserve(request, idempotencyKey, lease.token),
+      (lease) => this.#reserve(newId, request, idempotencyKey, lease.token),
       { ttlMs: stockLeaseMs, waitMs: stockWaitMs },
     )
     this.#printer.wake()
@@ -87,12 +92,14 @@ export class Shop implements Disposable {
   drain(deadlineMs: number): Promise<DrainReport> {
     this.#printer.stop()
     this.#cleanUp.stop()
+    this.orderIds.stop()
     return this.cluster.drain({ deadlineMs })
   }
 
   [Symbol.dispose](): void {
     this.#printer.stop()
     this.#cleanUp.stop()
+    this.orderIds.stop()
     this.#database.close()
   }
 
@@ -103,7 +110,7 @@ export class Shop implements Disposable {
   }
 
   /** Both steps on the stock present the token of the lock: see {@link Stock} for why. */
-  #reserve(request: OrderRequest, idempotencyKey: string | undefined, token: number): string {
+  #reserve(id: string, request: OrderRequest, idempotencyKey: string | undefined, token: number): string {
     const { item, quantity } = request
     const left = this.stock.read(item, token)
     return inTransaction(this.#database, () => {
@@ -113,7 +120,6 @@ export class Shop implements Disposable {
       if (left < quantity) {
         throw new ShopError('OUT_OF_STOCK', `quantity is ${quantity}; of ${item} there are ${left} left.`)
       }
-      const id = randomUUID()
       this.stock.write(item, left - quantity, token)
       this.orders.add(id, request, idempotencyKey)
       return id

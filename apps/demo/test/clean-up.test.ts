@@ -21,7 +21,7 @@ describe.skipIf(!serversAvailable())('the clean-up of three nodes', () => {
     const redis = await startRedis()
     onTestFinished(() => redis.stop())
     const folder = dataFolder()
-    const env = { ...onTurns(folder), LOCK_ADAPTER: 'redis', LOCK_ADAPTER_REDIS_URL: redis.url }
+    const env = { ...onTurns(folder), CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }
     const shops = await Promise.all(nodes.map((node) => startShop({ ...env, NODE_ID: node })))
     const turns = turnsIn(folder)
     await waitUntil('15 turns', () => turns().length >= 15, { deadlineMs: 15_000 })
@@ -51,7 +51,7 @@ describe.skipIf(!serversAvailable())('the clean-up of three nodes', () => {
     const redis = await startRedis({ aof: true })
     onTestFinished(() => redis.stop())
     const folder = dataFolder()
-    const env = { ...onTurns(folder), LOCK_ADAPTER: 'redis', LOCK_ADAPTER_REDIS_URL: redis.url }
+    const env = { ...onTurns(folder), CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }
     const shop = await startShop(env)
     const turns = turnsIn(folder)
     await waitUntil('a turn', () => turns().length > 0)

@@ -14,7 +14,7 @@ describe.skipIf(!serversAvailable())('the stock', () => {
     const redis = await startRedis()
     onTestFinished(() => redis.stop())
     const folder = dataFolder()
-    const env = { LOCK_ADAPTER: 'redis', LOCK_ADAPTER_REDIS_URL: redis.url, DATA_DIR: folder }
+    const env = { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url, DATA_DIR: folder }
     const [frozen, ...others] = await Promise.all([
       startShop({ ...env, NODE_OPTIONS: `--import=${pauseBeforeSale}` }),
       startShop(env),

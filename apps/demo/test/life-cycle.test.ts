@@ -19,10 +19,16 @@ test('GET /cluster tells what runs here', async () => {
   await shop.untilStatus(await shop.order('poster'), 'finished')
   const cluster = await (await shop.call('/cluster')).json()
   expect(cluster).toMatchObject({
-    describe: { nodeId: 'press-1', capabilities: [{ capability: 'lock', backend: 'memory' }] },
+    describe: {
+      nodeId: 'press-1',
+      capabilities: [
+        { capability: 'lock', backend: 'memory' },
+        { capability: 'workerid', backend: 'memory' },
+      ],
+    },
     health: { state: 'running', status: 'ok' },
     // One for the stock and one for the printing.
-    stats: { lock: { acquired: 2, lost: 0 } },
+    stats: { lock: { acquired: 2, lost: 0 }, workerid: { acquired: 1, held: [expect.any(Number)] } },
     lastCleanUp: null,
   })
 })
@@ -105,9 +111,15 @@ test('SIGTERM finishes what is being printed; what is queued waits for the next 
 test.for<[env: Record<string, string>, message: string]>([
   [{ PORT: 'abc' }, 'MISCONFIGURED: PORT=abc is no port: give a number'],
   [{ PORT: '65536' }, 'MISCONFIGURED: PORT=65536 is no port'],
-  [{ CLEAN_UP_EVERY_MS: '99' }, 'MISCONFIGURED: CLEAN_UP_EVERY_MS=99 is no time between two clean-ups: give'],
-  [{ CLEAN_UP_EVERY_MS: '20s' }, 'MISCONFIGURED: CLEAN_UP_EVERY_MS=20s is no time'],
-  [{ CLEAN_UP_EVERY_MS: '86400001' }, 'MISCONFIGURED: CLEAN_UP_EVERY_MS=86400001 is no time'],
+  [
+    { CLEAN_UP_EVERY_MS: '99' },
+    'MISCONFIGURED: CLEAN_UP_EVERY_MS=99 is no such time: give whole milliseconds',
+  ],
+  [{ CLEAN_UP_EVERY_MS: '20s' }, 'MISCONFIGURED: CLEAN_UP_EVERY_MS=20s is no such time'],
+  [{ CLEAN_UP_EVERY_MS: '86400001' }, 'MISCONFIGURED: CLEAN_UP_EVERY_MS=86400001 is no such time'],
+  [{ WORKER_LEASE_MS: '5' }, 'MISCONFIGURED: WORKER_LEASE_MS=5 is no such time'],
+  [{ FIRST_START: 'yes' }, 'MISCONFIGURED: FIRST_START=yes is neither 0 nor 1'],
+  [{ WORKER_ID: 'x' }, 'WORKER_ID is "x"; it must be a whole number'],
   [{ HOST: '192.0.2.1' }, 'MISCONFIGURED: HOST=192.0.2.1 PORT=0 cannot be used: listen EADDRNOTAVAIL'],
   [{ DATA_DIR: '/dev/null/data' }, 'MISCONFIGURED: DATA_DIR=/dev/null/data cannot be used: ENOTDIR'],
   [{ CLUSTER_NAME: 'a b' }, 'MISCONFIGURED: CLUSTER_NAME=a b must match'],
@@ -116,7 +128,10 @@ test.for<[env: Record<string, string>, message: string]>([
     'Install it with: npm install @acme/lock-etcd; or set LOCK_ADAPTER=memory',
   ],
   [{ LOCK_ADAPTER: 'rabbitmq' }, 'NOT_FOUND: LOCK_ADAPTER=rabbitmq: there is no adapter "rabbitmq" for lock'],
-  [{ CLUSTER_ADAPTER: 'etcd' }, 'CLUSTER_ADAPTER=etcd: there is no adapter "etcd" for lock'],
+  [
+    { CLUSTER_ADAPTER: 'etcd', WORKERID_ADAPTER: 'memory' },
+    'CLUSTER_ADAPTER=etcd: there is no adapter "etcd" for lock',
+  ],
 ])('%o: the start fails with one clear line', async ([env, message]) => {
   const child = await launchShop(env)
   expect(await child.exited).toEqual({ code: 1, signal: null })

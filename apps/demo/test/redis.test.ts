@@ -110,5 +110,5 @@ async function newRedis(): Promise<RedisServer> {
 }
 
 function onRedis(redis: RedisServer): Record<string, string> {
-  return { LOCK_ADAPTER: 'redis', LOCK_ADAPTER_REDIS_URL: redis.url }
+  return { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }
 }

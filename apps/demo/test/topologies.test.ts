@@ -19,8 +19,8 @@ const pauseMs = 100
 interface Topology {
   readonly name: string
   /** The only variables of the shop that differ from one topology to another. */
-  readonly adapterVariable: 'CLUSTER_ADAPTER' | 'LOCK_ADAPTER'
   readonly addressVariable: 'REDIS_URL' | 'LOCK_ADAPTER_REDIS_URL'
+  readonly adapterVariable: 'CLUSTER_ADAPTER' | 'LOCK_ADAPTER'
   readonly start: () => Promise<{ readonly url: string; stop(): Promise<void> }>
 }
 
@@ -54,7 +54,11 @@ describe.skipIf(!serversAvailable())('with nothing but the address changed', () 
     async ({ adapterVariable, addressVariable, start }) => {
       const servers = await start()
       onTestFinished(() => servers.stop())
-      const shops = await startTwoShops({ [adapterVariable]: 'redis', [addressVariable]: servers.url })
+      const shops = await startTwoShops({
+        [adapterVariable]: 'redis',
+        [addressVariable]: servers.url,
+        REDIS_URL: servers.url,
+      })
       const address = servers.url.replace(`:${password}@`, ':***@').replace(/\?.*/, '')
       const report = `  lock is on redis at ${address} (from ${addressVariable}), because ${adapterVariable}=redis\n`
       for (const { child } of shops) expect(child.output()).toContain(report)

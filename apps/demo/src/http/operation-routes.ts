@@ -9,7 +9,7 @@ export function addOperationRoutes(server: FastifyInstance, shop: Shop, drainMs:
 
   server.get('/readyz', (_request, reply) => {
     const { state, status, capabilities } = cluster.health()
-    const isReady = state === 'running' && status !== 'down'
+    const isReady = state === 'running' && status !== 'down' && shop.orderIds.isReady
     return reply.code(isReady ? 200 : 503).send({ ready: isReady, state, status, capabilities })
   })
 

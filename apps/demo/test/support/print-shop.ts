@@ -29,7 +29,9 @@ export function dataFolder(): string {
 
 /** The app in a process of its own, on any free port; stopped at the end of the test. */
 export async function launchShop(env: Env = {}): Promise<NodeChild> {
-  const child = await spawnNode(mainFile, { env: { PORT: '0', DATA_DIR: dataFolder(), ...env } })
+  const child = await spawnNode(mainFile, {
+    env: { PORT: '0', DATA_DIR: dataFolder(), FIRST_START: '1', ...env },
+  })
   onTestFinished(async () => {
     await child.stop()
   })
