@@ -22,9 +22,10 @@ let registry: LocalRegistry
 let release: Release
 let redis: RedisServer
 let env: NodeJS.ProcessEnv
-/** A host app with core and lock-redis, and one with core alone. */
+/** Host apps: with core and lock-redis, with core alone, with what it takes to make ids on many nodes. */
 let redisHost: string
 let memoryHost: string
+let idsHost: string
 
 describe.skipIf(!serversAvailable())('a release', () => {
   beforeAll(async () => {
@@ -35,6 +36,8 @@ describe.skipIf(!serversAvailable())('a release', () => {
     release = await publishWorkspace(workspace, registry)
     redisHost = await hostWith('redis-host', [`${scope}/core`, `${scope}/lock-redis`])
     memoryHost = await hostWith('memory-host', [`${scope}/core`])
+    const forIds = ['core', 'workerid-redis', 'snowflake-id'].map((name) => `${scope}/${name}`)
+    idsHost = await hostWith('ids-host', forIds)
   }, 180_000)
 
   afterAll(async () => {
@@ -102,6 +105,19 @@ describe.skipIf(!serversAvailable())('a release', () => {
     expect(token).toBeGreaterThan(0)
     // The fencing token outlives the lock; on memory, Redis would be empty.
     expect(await redis.cli('DBSIZE')).toBeGreaterThan(0)
+  })
+
+  test('worker ids use REDIS_URL as soon as their adapter is installed, and ids are made of them', async () => {
+    const variables = { REDIS_URL: redis.url, CLUSTER_NAME: 'ids', WORKER_ID: '7' }
+    const output = await run(process.execPath, ['ids.mjs'], hostOptions(idsHost, variables))
+    expect(JSON.parse(output)).toMatchObject({ backend: 'redis', worker: 7, decoded: { workerId: 7 } })
+  })
+
+  test('the package for ids brings nothing with it', async () => {
+    const { dependencies } = await readJson(
+      join(idsHost, 'node_modules', scope, 'snowflake-id', 'package.json'),
+    )
+    expect(dependencies).toBeUndefined()
   })
 
   test.each(['esm.mjs', 'commonjs.cjs'])('%s runs a lock on memory with core alone', async (program) => {

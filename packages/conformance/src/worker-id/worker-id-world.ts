@@ -30,7 +30,7 @@ export class WorkerIdWorld {
   }
 
   /** A node of its own, as an app sees it; its wall clock is ahead by `aheadMs`. */
-  async workerIds({ aheadMs = 0 } = {}): Promise<WorkerIds> {
+  async workerIds({ aheadMs = 0 }: { aheadMs?: number } = {}): Promise<WorkerIds> {
     const { backend } = this.#harness.plugin()
     const { clock, ...context } = capabilityContext('workerid', backend, {
       clusterName: this.#clusterName,
