@@ -91,6 +91,7 @@ export class OrderIds {
       waitMs: acquireMs,
       leaseMs: workerLeaseMs,
       quarantineMs: workerLeaseMs,
+      maxSkewMs: Math.ceil(workerLeaseMs / 3),
       isFirstStart,
     })
     this.#isReady = true

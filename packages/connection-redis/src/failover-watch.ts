@@ -13,7 +13,6 @@ export class FailoverWatch {
   readonly #parts: ClientParts
   readonly #master: Redis
   readonly #sentinels: readonly Redis[]
-  #lastNews = ''
   #isClosed = false
 
   constructor(parts: ClientParts, master: Redis) {
@@ -65,11 +64,13 @@ export class FailoverWatch {
     }
   }
 
-  /** `<master> <old host> <old port> <new host> <new port>`, which every Sentinel tells. */
+  /**
+   * `<master> <old host> <old port> <new host> <new port>`, which every Sentinel tells. Each time counts: after the first, one that has not heard yet may
+   * have sent us back.
+   */
   #receive(news: string): void {
     const [name, , , host, port] = news.split(' ')
-    if (name !== this.#parts.target.masterName || news === this.#lastNews) return
-    this.#lastNews = news
+    if (name !== this.#parts.target.masterName) return
     const leaveOther = (): void => {
       const { remoteAddress, remotePort } = this.#master.stream
       if (remoteAddress !== host || remotePort !== Number(port)) this.#master.disconnect(true)

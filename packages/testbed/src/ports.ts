@@ -58,7 +58,9 @@ async function claimAll(ports: readonly number[]): Promise<(() => void) | undefi
 /** Removes the claims of processes that are gone (SIGKILL leaves them). */
 export function sweepPortClaims(): void {
   const folder = testbedFolder('ports')
-  for (const name of readdirSync(folder)) claim(join(folder, name))?.()
+  // Not the files that another process has just prepared: see `claim`.
+  const ports = readdirSync(folder).filter((name) => /^\d+$/.test(name))
+  for (const port of ports) claim(join(folder, port))?.()
 }
 
 async function canListen(port: number): Promise<boolean> {

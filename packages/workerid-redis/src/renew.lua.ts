@@ -20,9 +20,10 @@ local epoch, from = open(terms, false)
 local r = parse(redis.call('HGET', key, id))
 local isMine = r and r.token == token
 local isCurrent = r and r.epoch == epoch
-local hasClaim = nowMs <= toldUntil
+-- By a clock that is behind, a claim may look valid that ended before another holder began, a quarantine later.
+local hasClaim = nowMs <= toldUntil - math.max(0, terms.skewMs - terms.quarantineMs)
 
-if r and not isMine and (isCurrent or not hasClaim) then return {-1} end
+if isCurrent and not isMine then return {-1} end
 if hasClaim or (isMine and isCurrent) then
   local since = isMine and r.since or nowMs
   -- The higher ones: answers get lost, and records can be out of date.
@@ -30,7 +31,8 @@ if hasClaim or (isMine and isCurrent) then
   r = { token = token, epoch = epoch, owner = owner, since = since, floor = floor, ceiling = ceiling }
 else
   local floor = math.max(from, r and r.nextFloor or 0)
-  local waitMs = floor - terms.aheadMs - nowMs
+  -- Like anybody who comes anew, whatever a record says that may be out of date.
+  local waitMs = math.max(floor - terms.aheadMs, r and not isMine and r.freeAt or 0) - nowMs
   if waitMs > 0 then return {0, waitMs} end
   r = { token = token, epoch = epoch, owner = owner, since = isMine and r.since or nowMs, floor = floor, ceiling = 0 }
 end

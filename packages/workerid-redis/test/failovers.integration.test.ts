@@ -13,7 +13,7 @@ import { quiet, table, type WorkerNode, workerNode } from './worker-node.ts'
 
 const terms = { leaseMs: 1_500, quarantineMs: 500, maxSkewMs: 700, maxAheadMs: 500 }
 /** For as long as the old master may go on serving some nodes: Sentinels tell each other of a failover every 2 s. */
-const sentinelTerms = { ...terms, maxSkewMs: 5_000 }
+const sentinelTerms = { ...terms, quarantineMs: 5_000, maxSkewMs: 5_000 }
 const holderCount = 4
 const timeout = 400_000
 

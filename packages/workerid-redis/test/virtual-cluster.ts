@@ -2,7 +2,7 @@ import type { LeaseTerms, RenewRequest, WindowReply } from '@multinode/core'
 import type { SeededRandom } from '@multinode/testbed'
 import type { VirtualServer, VirtualTable } from './virtual-table.ts'
 
-const terms: LeaseTerms = { leaseMs: 100, quarantineMs: 50, maxSkewMs: 20, maxAheadMs: 30 }
+const maxSkewMs = 20
 const range = 3
 
 interface Held {
@@ -41,6 +41,7 @@ export class VirtualCluster {
   }
   readonly #table: VirtualTable
   readonly #random: SeededRandom
+  readonly #terms: LeaseTerms
   readonly #nodes: VirtualNode[]
   /** By id and timestamp: whose it is. */
   readonly #used = new Map<string, string>()
@@ -54,6 +55,9 @@ export class VirtualCluster {
   constructor(table: VirtualTable, random: SeededRandom) {
     this.#table = table
     this.#random = random
+    // Also shorter than clocks may differ.
+    const quarantineMs = [0, 10, 50][random.between(0, 2)] ?? 0
+    this.#terms = { leaseMs: 100, quarantineMs, maxSkewMs, maxAheadMs: 30 }
     this.#server = { clockMs: 0, history: 'f0', offsetMs: this.#offset() }
     this.#nodes = Array.from({ length: 5 }, (_, index) => ({
       ownerKey: `node-${index}`,
@@ -109,7 +113,7 @@ export class VirtualCluster {
       token: (this.#count + 0x1000).toString(16),
       ownerKey: node.ownerKey,
       range,
-      terms,
+      terms: this.#terms,
       nowMs: this.#nowMs + node.offsetMs,
       isFirstStart: false,
     }
@@ -131,7 +135,7 @@ export class VirtualCluster {
     if (before !== undefined) this.#late.push(() => this.#table.renew(before, this.#serverNow()))
     const { id, token, usedMs, window } = held
     const nowMs = this.#nowMs + node.offsetMs
-    node.pending = { id, token, ownerKey: node.ownerKey, terms, usedMs, window, nowMs }
+    node.pending = { id, token, ownerKey: node.ownerKey, terms: this.#terms, usedMs, window, nowMs }
   }
 
   async #carryOut(node: VirtualNode, held: Held, request: RenewRequest): Promise<void> {
@@ -210,7 +214,7 @@ export class VirtualCluster {
   }
 
   #offset(): number {
-    const most = terms.maxSkewMs / 2
+    const most = maxSkewMs / 2
     return this.#random.between(-most, most)
   }
 }
