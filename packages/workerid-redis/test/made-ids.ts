@@ -13,7 +13,7 @@ export interface Tenure {
   ended: 'lost' | 'released' | undefined
 }
 
-export interface Burst {
+interface Burst {
   readonly atMs: number
   readonly runs: readonly Run[]
 }

@@ -11,7 +11,7 @@ import {
 import { capabilityContext, pluginContext } from '@multinode/core/testing'
 import { redisWorkerIds } from '../src/index.ts'
 
-export const clusterName = 'shop'
+const clusterName = 'shop'
 export const table = '{shop:workerid:table}:table'
 
 export interface NodeOptions {
