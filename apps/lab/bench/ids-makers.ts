@@ -14,8 +14,12 @@ export function bareNumbers(): () => number {
   let sequence = 0
   return () => {
     const nowMs = Date.now()
-    sequence = nowMs === lastMs ? (sequence + 1) & 127 : 0
-    lastMs = nowMs
+    if (nowMs === lastMs) {
+      sequence = (sequence + 1) & 127
+    } else {
+      lastMs = nowMs
+      sequence = 0
+    }
     return (nowMs - epoch2025Ms) * 4096 + worker + sequence
   }
 }
@@ -27,8 +31,12 @@ export function bareBigints(): () => bigint {
   let last = 0n
   return () => {
     const nowMs = Date.now()
-    last = nowMs === lastMs ? last + 1n : BigInt(nowMs - twitterEpochMs) * 4_194_304n + worker
-    lastMs = nowMs
+    if (nowMs === lastMs) {
+      last += 1n
+    } else {
+      lastMs = nowMs
+      last = BigInt(nowMs - twitterEpochMs) * 4_194_304n + worker
+    }
     return last
   }
 }

@@ -89,8 +89,8 @@ export function createSnowflake(
   options: SnowflakeOptions,
 ): NumberSnowflake | BigintSnowflake | StringSnowflake {
   checkKnownOptions('createSnowflake', options, optionNames)
-  const { clock = Date.now } = options
-  checkFunction('clock', clock)
+  const { clock } = options
+  if (clock !== undefined) checkFunction('clock', clock)
   const format = toFormat(options.layout, options.epoch)
   const output = chooseOutput(options.output, format)
   const window = openWindow(options.worker, options.maxAheadMs, format)

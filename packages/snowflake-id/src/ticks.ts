@@ -21,7 +21,8 @@ const lookForRenewalMs = 100
 export class Ticks {
   readonly #format: Format
   readonly #window: Window
-  readonly #clock: () => number
+  /** None: `Date.now`, which the compiler knows only where it stands in full. */
+  readonly #clock: (() => number) | undefined
   /** Of the format; here, because every id asks for it. */
   readonly #sequences: number
   #tick = -1
@@ -33,7 +34,7 @@ export class Ticks {
   /** By how much the clock was set back since it last was at the tick: ids go on at its rate, from where they were. */
   #setBackMs = 0
 
-  constructor(format: Format, window: Window, clock: () => number) {
+  constructor(format: Format, window: Window, clock: (() => number) | undefined) {
     this.#format = format
     this.#window = window
     this.#clock = clock
@@ -52,7 +53,7 @@ export class Ticks {
 
   /** The sequence of one id; 0 exactly when it is the first of {@link tick}. */
   take(): number {
-    const nowMs = this.#clock()
+    const nowMs = this.#clock === undefined ? Date.now() : this.#clock()
     if (nowMs !== this.#settledMs || this.#sequence === this.#sequences) this.#settle(nowMs)
     const sequence = this.#sequence
     this.#sequence = sequence + 1
@@ -61,7 +62,7 @@ export class Ticks {
 
   /** As {@link take}, for many: all of them or none. */
   takeMany(count: number): Run[] {
-    const nowMs = this.#clock()
+    const nowMs = this.#clock === undefined ? Date.now() : this.#clock()
     const clockTick = this.#observe(nowMs)
     const sequences = this.#sequences
     const here = clockTick > this.#tick ? 0 : Math.min(count, sequences - this.#sequence)
@@ -86,7 +87,12 @@ export class Ticks {
   /** Chooses the tick for a reading of the clock that is new, or goes on from one that is full. */
   #settle(nowMs: number): void {
     const clockTick = this.#observe(nowMs)
-    if (clockTick > this.#tick || this.#sequence === this.#sequences) {
+    const isNew = clockTick > this.#tick
+    if (isNew && this.#window.maxAheadMs !== undefined && clockTick <= this.#format.maxTick) {
+      // The usual case, without a question: nobody else has a say in the tick of the clock.
+      this.#tick = clockTick
+      this.#sequence = 0
+    } else if (isNew || this.#sequence === this.#sequences) {
       const tick = this.#openTicks(clockTick, 1)
       this.#window.used(startOf(this.#format, tick))
       this.#tick = tick
