@@ -51,7 +51,7 @@ export interface Snowflake<Id, Ids> extends SnowflakeDecoder<Id> {
    */
   generateMany(this: void, count: number): Ids
   /**
-   * As {@link generate}, but waits while that is `EXHAUSTED`. All other errors reject at once. The waiting does not keep a Node process alive.
+   * As {@link generate}, but waits while that is `EXHAUSTED`. All other errors reject at once.
    */
   generateAsync(this: void, options?: GenerateAsyncOptions): Promise<Id>
   /** How far the last id was ahead of the clock at the last call, in ms; 0 when it was not. */

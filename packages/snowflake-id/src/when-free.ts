@@ -28,15 +28,8 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
       resolve()
     }
     const timer = setTimeout(end, ms)
-    unref(timer)
     signal?.addEventListener('abort', end)
   })
-}
-
-/** In Node a timer is an object, and would keep the process alive. */
-function unref(timer: unknown): void {
-  if (typeof timer !== 'object' || timer === null || !('unref' in timer)) return
-  if (typeof timer.unref === 'function') timer.unref()
 }
 
 function aborted(signal: AbortSignal): SnowflakeError {

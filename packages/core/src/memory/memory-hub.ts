@@ -1,6 +1,6 @@
 /**
  * What the memory backends of one cluster name share within this process, so that two cluster objects of one name
- * behave as two nodes. Lives as long as one of them does; the only module state in core, because a name is all that
+ * behave as two nodes. Lives as long as one of them does; module state, because a name is all that
  * two nodes have in common.
  */
 export class MemoryHub {

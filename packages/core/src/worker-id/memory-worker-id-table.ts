@@ -23,20 +23,13 @@ interface Entry {
   nextFloorMs: number
 }
 
-/** By cluster name, the highest timestamp that was given away: a table that is made anew must begin above it. */
-const highestCeilingsMs = new Map<string, number>()
-
 /** Who has which id of one cluster name within this process. Loses nothing, so it needs no waiting at its start. */
 export class MemoryWorkerIdTable {
-  readonly #clusterName: string
   readonly #clock: Clock
   readonly #entries = new Map<number, Entry>()
-  readonly #startsAfterMs: number
 
-  constructor(clusterName: string, clock: Clock) {
-    this.#clusterName = clusterName
+  constructor(clock: Clock) {
     this.#clock = clock
-    this.#startsAfterMs = this.#highestCeilingMs()
   }
 
   acquire(request: WorkerIdRequest): WorkerIdReply {
@@ -115,7 +108,7 @@ export class MemoryWorkerIdTable {
   }
 
   #nextFloorMs(id: number): number {
-    return Math.max(this.#startsAfterMs + 1, this.#entries.get(id)?.nextFloorMs ?? 0)
+    return this.#entries.get(id)?.nextFloorMs ?? 1
   }
 
   /** Starts the lease anew, with a ceiling that is a lease above what is in use, and never too far above the clock. */
@@ -126,12 +119,7 @@ export class MemoryWorkerIdTable {
     entry.untilMs = nowMs + terms.leaseMs
     entry.freeAtMs = entry.untilMs + terms.quarantineMs
     entry.nextFloorMs = entry.ceilingMs + terms.quarantineMs + 1
-    highestCeilingsMs.set(this.#clusterName, Math.max(this.#highestCeilingMs(), entry.ceilingMs))
     const { floorMs, ceilingMs, untilMs } = entry
     return { floorMs, ceilingMs, untilMs, backendMs: nowMs }
-  }
-
-  #highestCeilingMs(): number {
-    return highestCeilingsMs.get(this.#clusterName) ?? 0
   }
 }

@@ -1,4 +1,3 @@
-import { MemoryHub } from '../memory/memory-hub.ts'
 import { pluginApi, type PluginContext } from '../registry/plugin.ts'
 import { MemoryWorkerIdTable } from './memory-worker-id-table.ts'
 import type {
@@ -12,19 +11,22 @@ import type {
   WorkerIdRequest,
 } from './worker-id-driver.ts'
 
-const tablePart = Symbol('multinode.workerid')
+/**
+ * By cluster name, for the life of the process: unlike what else is on memory it outlives the last cluster object of its name, because ids that were made stay
+ * made, and the next one must not make them again.
+ */
+const tables = new Map<string, MemoryWorkerIdTable>()
 
 /** Worker ids within this process: apart for the cluster objects of one name, and for no other process. */
 class MemoryWorkerIds implements WorkerIdDriver {
   readonly features: WorkerIdFeatures = { scope: 'process' }
   readonly address = null
   readonly native: MemoryWorkerIdTable
-  readonly #hub: MemoryHub
-  #closed = false
 
   constructor({ node, clock }: PluginContext) {
-    this.#hub = MemoryHub.join(node.clusterName)
-    this.native = this.#hub.part(tablePart, () => new MemoryWorkerIdTable(node.clusterName, clock))
+    const table = tables.get(node.clusterName) ?? new MemoryWorkerIdTable(clock)
+    tables.set(node.clusterName, table)
+    this.native = table
   }
 
   async acquire(request: WorkerIdRequest): Promise<WorkerIdReply> {
@@ -48,8 +50,7 @@ class MemoryWorkerIds implements WorkerIdDriver {
   }
 
   async close(): Promise<void> {
-    if (!this.#closed) this.#hub.leave()
-    this.#closed = true
+    // The table stays: see above.
   }
 }
 

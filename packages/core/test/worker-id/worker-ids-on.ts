@@ -27,7 +27,7 @@ interface Call {
  */
 export class WorkerIdsOn {
   readonly clock = new ManualClock()
-  readonly table: MemoryWorkerIdTable = new MemoryWorkerIdTable(randomBytes(8).toString('hex'), this.clock)
+  readonly table: MemoryWorkerIdTable = new MemoryWorkerIdTable(this.clock)
   readonly answers: Answers
   readonly calls: Call[] = []
   readonly reported: unknown[] = []
