@@ -54,7 +54,7 @@ function expectRefusal(error: unknown, rule: string): void {
 
 /** Redis 7 does not say which command of a script it refuses; Redis 8 does. */
 function reasonWithout(rule: string): RegExp {
-  if (rule.startsWith('~')) return /NOPERM .*\bkeys\b/
+  if (rule.startsWith('~')) return /NOPERM .*\bkeys?\b/
   const command = rule.slice(1)
   return new RegExp(
     `NOPERM .* '${command}(\\|\\w+)?' command|The user executing the script|ACL failure in script`,
