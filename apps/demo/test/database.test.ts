@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { serversAvailable, startRedis } from '@multinode/testbed'
 import { expect, onTestFinished, test } from 'vitest'
 import { CleanUpLog } from '../src/clean-up-log.ts'
 import { openDatabase } from '../src/database.ts'
@@ -64,13 +65,19 @@ test('in a file that was brought up to date clean-ups are written down as in a n
   }
 })
 
-test('two nodes that start at once on a file of version 1 both start, and print the order in it', async () => {
-  const env = { DATA_DIR: folderWith(versionOne) }
-  const shops = await Promise.all([startShop(env), startShop(env)])
-  for (const shop of shops) {
-    expect(await shop.untilStatus('a', 'finished')).toMatchObject({ customer: 'Ada', item: 'poster' })
-  }
-})
+// With locks on memory each would print what the other one is printing.
+test.skipIf(!serversAvailable())(
+  'two nodes that start at once on a file of version 1 both start, and print the order in it',
+  async () => {
+    const redis = await startRedis()
+    onTestFinished(() => redis.stop())
+    const env = { DATA_DIR: folderWith(versionOne), CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }
+    const shops = await Promise.all([startShop(env), startShop(env)])
+    for (const shop of shops) {
+      expect(await shop.untilStatus('a', 'finished')).toMatchObject({ customer: 'Ada', item: 'poster' })
+    }
+  },
+)
 
 test('a file of a later version is refused and left as it is', () => {
   const folder = folderWith('PRAGMA user_version = 3')
