@@ -20,6 +20,10 @@ const meaningOfWord: Readonly<Record<string, Meaning>> = {
   READONLY: { code: 'UNAVAILABLE', advice: 'This server is a replica; a failover may be under way.' },
   LOADING: { code: 'UNAVAILABLE', advice: 'The server is loading its data; try again.' },
   MASTERDOWN: { code: 'UNAVAILABLE', advice: 'The replica has lost its master; try again.' },
+  NOREPLICAS: {
+    code: 'UNAVAILABLE',
+    advice: 'Too few replicas follow this server (min-replicas-to-write), or it was replaced; try again.',
+  },
   CLUSTERDOWN: { code: 'UNAVAILABLE', advice: 'The cluster is not complete; try again.' },
   TRYAGAIN: slotMoves,
   MOVED: slotMoves,

@@ -72,6 +72,14 @@ describe.skipIf(!serversAvailable())('an error reply', async () => {
     expect(await run('SET', 'k', 'v')).toBe('OK')
   })
 
+  it('of too few replicas is UNAVAILABLE, from a command and from a script', async () => {
+    await server.cli('CONFIG', 'SET', 'min-replicas-to-write', '1')
+    const expected = { code: 'UNAVAILABLE', retryable: true }
+    await expect(run('SET', 'k', 'v')).rejects.toMatchObject({ ...expected, outcome: 'not-sent' })
+    await expect(connection.script(set, ['k'], [], 5_000)).rejects.toMatchObject(expected)
+    await server.cli('CONFIG', 'SET', 'min-replicas-to-write', '0')
+  })
+
   it('of a disk that cannot be written is UNAVAILABLE', async () => {
     const inTheWay = join(server.folder, 'dump.rdb')
     mkdirSync(inTheWay)
