@@ -7,7 +7,7 @@ type Command = readonly [name: string, ...args: (string | number)[]]
 const maxRedirections = 16
 
 /**
- * Commands in one round trip, on the node of a Cluster that has the key of the first one that has any.
+ * Commands in one round trip, on the node of a Cluster that has the first key among them.
  * @returns their replies
  * @throws the first error among them
  *
