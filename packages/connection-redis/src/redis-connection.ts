@@ -40,7 +40,7 @@ export interface DuplicateOptions {
 
 /**
  * A connected client whose every command settles within its deadline, whatever the server does. While the server is
- * away commands are refused at once (`UNAVAILABLE`, `not-sent`) instead of being queued, and nothing is sent twice: a command
+ * away commands are refused at once, in the next turn of the event loop (`UNAVAILABLE`, `not-sent`), instead of being queued, and nothing is sent twice: a command
  * whose answer was lost rejects with `outcome: 'unknown'`. The client reconnects for ever, with jitter.
  */
 export class RedisConnection implements Closable {
@@ -212,13 +212,13 @@ export class RedisConnection implements Closable {
 
   /** As `withDeadline`, with our errors and without a promise more. */
   #guard<T>(client: RedisClient, operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
-    if (this.#closed) return Promise.reject(this.#closedError(operation))
-    if (this.#ownsClient && client.status !== 'ready') return Promise.reject(this.#downError(operation))
+    if (this.#closed) return refusal(this.#closedError(operation))
+    if (this.#ownsClient && client.status !== 'ready') return refusal(this.#downError(operation))
     return new Promise((resolve, reject) => {
       const call = this.#deadlines.begin(timeoutMs, () => reject(this.#timeout(operation, timeoutMs)))
       const fail = (error: unknown): void => {
         call.isOver = true
-        reject(toRedisError(error, { address: this.address, operation, outcome: 'unknown' }))
+        setImmediate(reject, toRedisError(error, { address: this.address, operation, outcome: 'unknown' }))
       }
       try {
         work().then((value) => {
@@ -252,4 +252,9 @@ export class RedisConnection implements Closable {
       { backend: 'redis', outcome: 'unknown', details: { address: this.address, operation, timeoutMs } },
     )
   }
+}
+
+/** Takes a turn of the event loop, as every failure does: who tries again at once would else keep the connection from coming back for ever. */
+function refusal(error: MultinodeError): Promise<never> {
+  return new Promise((_, reject) => setImmediate(reject, error))
 }
