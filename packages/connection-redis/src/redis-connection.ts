@@ -81,6 +81,11 @@ export class RedisConnection implements Closable {
     return this.#run(name, timeoutMs, () => this.client.call(name, ...args))
   }
 
+  /** As {@link command}; what is text or bytes in the reply comes as bytes. */
+  commandBuffer(name: string, args: readonly (string | number)[], timeoutMs: number): Promise<unknown> {
+    return this.#run(name, timeoutMs, () => this.client.callBuffer(name, ...args))
+  }
+
   /**
    * Runs a script by its hash: one round trip, two when the server does not have it yet (after a restart, a failover or
    * SCRIPT FLUSH).
@@ -88,7 +93,7 @@ export class RedisConnection implements Closable {
   script(
     script: RedisScript,
     keys: readonly string[],
-    args: readonly (string | number)[],
+    args: readonly (string | number | Buffer)[],
     timeoutMs: number,
   ): Promise<unknown> {
     return this.#run(script.name, timeoutMs, () =>

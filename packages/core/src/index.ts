@@ -11,6 +11,7 @@ export type { ClusterOptions } from './cluster/cluster-options.ts'
 export type { CapabilityHealth } from './cluster/health-monitor.ts'
 export type { SignalOptions } from './cluster/signals.ts'
 
+export * from './pubsub/index.ts'
 export * from './lock/index.ts'
 export * from './worker-id/index.ts'
 

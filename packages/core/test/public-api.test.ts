@@ -7,6 +7,7 @@ test('@multinode/core exports this and nothing else', () => {
     'Lease',
     'Locks',
     'MultinodeError',
+    'PubSub',
     'WorkerIds',
     'capabilityNames',
     'checkCount',
@@ -25,7 +26,9 @@ test('@multinode/core/testing exports this and nothing else', () => {
   expect(Object.keys(testing).sort()).toEqual([
     'ManualClock',
     'capabilityContext',
+    'memoryBusOf',
     'memoryLock',
+    'memoryPubSub',
     'memoryWorkerIds',
     'pluginContext',
   ])

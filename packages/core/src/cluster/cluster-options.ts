@@ -9,6 +9,7 @@ import {
 } from '../runtime/check.ts'
 import { type Clock, systemClock } from '../runtime/clock.ts'
 import type { LockFeatures } from '../lock/lock-driver.ts'
+import type { PubSubFeatures } from '../pubsub/pubsub-driver.ts'
 import type { WorkerIdFeatures } from '../worker-id/worker-id-driver.ts'
 import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
 import { checkPlugin, type Plugin } from '../registry/plugin.ts'
@@ -20,12 +21,15 @@ export interface ClusterOptions {
   readonly name?: string
   /** Name of this process. Default: `NODE_ID`, else the host name with `NODE_APP_INSTANCE` or a random suffix. */
   readonly nodeId?: string
+  /** What the other nodes see of this one in `nodes()`: `{ role: 'worker' }`. At most 1,024 bytes of JSON. */
+  readonly metadata?: Readonly<Record<string, unknown>>
   /** Adapters registered in code: `redisLock({ url })`. The environment still chooses where it says something. */
   readonly plugins?: readonly Plugin[]
   /** Sets up only these; using another one is then an error that says so. Default: all. */
   readonly capabilities?: readonly CapabilityName[]
   /** What the backends must guarantee; start fails where one does not: `{ lock: { scope: 'cluster' } }`. */
   readonly require?: {
+    readonly pubsub?: Partial<PubSubFeatures>
     readonly lock?: Partial<LockFeatures>
     readonly workerid?: Partial<WorkerIdFeatures>
   }
@@ -49,6 +53,7 @@ export interface ClusterSettings {
   readonly clusterNameIsDefault: boolean
   readonly nodeId: string | undefined
   readonly instance: string | undefined
+  readonly metadata: Readonly<Record<string, unknown>>
   readonly plugins: readonly Plugin[]
   readonly capabilities: readonly CapabilityName[]
   readonly capabilitiesAreChosen: boolean
@@ -63,6 +68,7 @@ export interface ClusterSettings {
 const knownOptions: readonly (keyof ClusterOptions)[] = [
   'name',
   'nodeId',
+  'metadata',
   'plugins',
   'capabilities',
   'require',
@@ -94,6 +100,7 @@ export function readSettings(options: ClusterOptions): ClusterSettings {
     clusterNameIsDefault: options.name === undefined && name === undefined,
     nodeId: checkedName('nodeId', options.nodeId, nodeId, /^[A-Za-z0-9_.:@-]{1,128}$/),
     instance: variables.read(['NODE_APP_INSTANCE'])?.value,
+    metadata: checkMetadata(options.metadata ?? {}),
     plugins: (options.plugins ?? []).map((plugin, index) => checkPlugin(plugin, `plugins[${index}]`)),
     capabilities: [...new Set(options.capabilities ?? capabilityNames)],
     capabilitiesAreChosen: options.capabilities !== undefined,
@@ -124,4 +131,13 @@ function checkedName(
     `${variable.name}=${variable.value.slice(0, 80)} must match ${pattern.source}.`,
     { details: { variable: variable.name } },
   )
+}
+
+function checkMetadata(metadata: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  checkObject('metadata', metadata)
+  const bytes = Buffer.byteLength(JSON.stringify(metadata))
+  if (bytes <= 1_024) return metadata
+  throw new MultinodeError('TOO_LARGE', `metadata has ${bytes} bytes of JSON; at most 1024 are allowed.`, {
+    details: { name: 'metadata', bytes },
+  })
 }

@@ -4,6 +4,8 @@ import { maskSecrets } from '../errors/mask-secrets.ts'
 import { MultinodeError } from '../errors/multinode-error.ts'
 import type { LockStats } from '../lock/lease-keeper.ts'
 import type { Locks } from '../lock/locks.ts'
+import type { Member } from '../pubsub/pubsub-driver.ts'
+import type { PubSub, PubSubStats } from '../pubsub/pubsub.ts'
 import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
 import type { NodeIdentity } from '../registry/plugin.ts'
 import { checkKnownOptions, checkMs, checkName } from '../runtime/check.ts'
@@ -56,6 +58,7 @@ export interface DrainReport {
 
 /** Counters of each capability since start; `undefined` for one that was not set up. */
 export interface ClusterStats {
+  readonly pubsub: PubSubStats | undefined
   readonly lock: LockStats | undefined
   readonly workerid: WorkerIdStats | undefined
 }
@@ -80,6 +83,16 @@ export class Cluster implements AsyncDisposable {
     this.#reporter = reporter
     for (const part of parts) this.#put(part.choice.capability, part)
     for (const monitor of this.#monitors.values()) monitor.start()
+  }
+
+  /** Signals to all nodes. */
+  get pubsub(): PubSub {
+    return this.#get('pubsub')
+  }
+
+  /** The nodes that are there, this one included: see {@link PubSub.nodes}. */
+  nodes(): readonly Member[] {
+    return this.pubsub.nodes()
   }
 
   /** Locks by key. */
@@ -120,7 +133,8 @@ export class Cluster implements AsyncDisposable {
   }
 
   stats(): ClusterStats {
-    return { lock: this.#portables.lock?.stats(), workerid: this.#portables.workerid?.stats() }
+    const { pubsub, lock, workerid } = this.#portables
+    return { pubsub: pubsub?.stats(), lock: lock?.stats(), workerid: workerid?.stats() }
   }
 
   /**
@@ -181,6 +195,7 @@ export class Cluster implements AsyncDisposable {
       node: this.node,
       clock: this.#settings.clock,
       callTimeoutMs: this.#settings.callTimeoutMs,
+      metadata: this.#settings.metadata,
       env: (variable) => this.#settings.variables.read([variable])?.value,
       report: this.#reporter.report,
     })

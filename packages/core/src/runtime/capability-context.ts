@@ -7,6 +7,8 @@ export interface CapabilityContext {
   readonly capability: CapabilityName
   readonly backend: string
   readonly node: NodeIdentity
+  /** What the other nodes see of this one. */
+  readonly metadata: Readonly<Record<string, unknown>>
   readonly clock: Clock
   readonly callTimeoutMs: number
   /** A variable of the environment that the cluster object was given; blank counts as not set. */

@@ -43,6 +43,7 @@ export function capabilityContext(
     node: testNode(options.clusterName),
     clock: options.clock ?? systemClock,
     callTimeoutMs: options.callTimeoutMs ?? 5_000,
+    metadata: {},
     env: () => undefined,
     report: options.report ?? throwUnhandled,
   }

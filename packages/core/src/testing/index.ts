@@ -1,4 +1,7 @@
+export { memoryPubSub } from '../pubsub/memory-pubsub.ts'
 export { memoryLock } from '../lock/memory-lock.ts'
 export { memoryWorkerIds } from '../worker-id/memory-worker-ids.ts'
 export { ManualClock } from './manual-clock.ts'
 export { capabilityContext, pluginContext, type ContextOptions } from './contexts.ts'
+export { memoryBusOf } from './memory-bus-of.ts'
+export type { MemoryBus } from '../pubsub/memory-bus.ts'

@@ -10,7 +10,7 @@ function createUntyped(options: unknown): Promise<unknown> {
 
 describe('the options of createCluster', () => {
   test.each<readonly [unknown, string]>([
-    [{ nam: 'shop' }, 'createCluster has no option "nam"; it knows name, nodeId, plugins'],
+    [{ nam: 'shop' }, 'createCluster has no option "nam"; it knows name, nodeId, metadata, plugins'],
     [null, 'the options of createCluster is null'],
     ['shop', 'the options of createCluster is "shop"'],
     [{ name: '' }, 'name is ""'],

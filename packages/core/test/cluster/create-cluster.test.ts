@@ -38,6 +38,16 @@ describe('createCluster, with nothing said', () => {
       warnings: [],
       capabilities: [
         {
+          capability: 'pubsub',
+          backend: 'memory',
+          from: 'core',
+          address: null,
+          because: 'nothing else was said',
+          addressFrom: null,
+          features: { scope: 'process', order: 'total' },
+          notes: [],
+        },
+        {
           capability: 'lock',
           backend: 'memory',
           from: 'core',
@@ -131,7 +141,7 @@ describe('createCluster, by name', () => {
       SHOP_CLUSTER_NAME: 'shop',
       SHOP_NODE_ID: 'n7',
     }
-    await using cluster = await createCluster({ env, envPrefix: 'SHOP_' })
+    await using cluster = await createCluster({ env, envPrefix: 'SHOP_', capabilities: ['lock'] })
     expect(cluster.describe()).toMatchObject({ clusterName: 'shop', nodeId: 'n7' })
     expect(cluster.describe().capabilities[0]?.because).toBe('SHOP_LOCK_ADAPTER=memory')
   })
@@ -166,7 +176,7 @@ describe('createCluster, by name', () => {
     })
   })
 
-  test.each(['PUBSUB_ADAPTER', 'QUEUE_ADAPTER', 'CACHE_ADAPTER', 'CACHE_DEFAULT_STORE'])(
+  test.each(['QUEUE_ADAPTER', 'CACHE_ADAPTER', 'CACHE_DEFAULT_STORE'])(
     '%s is an error as long as this version has no such capability',
     async (variable) => {
       await expect(createCluster({ env: { [variable]: 'redis' } })).rejects.toMatchObject({
@@ -184,6 +194,7 @@ describe('createCluster, with plugins in code', () => {
       env: { COUNTING_URL: 'counting://shared' },
       name: 'shop',
       nodeId: 'n1',
+      capabilities: ['lock'],
       plugins: [backend.plugin()],
       connectTimeoutMs: 3_000,
       callTimeoutMs: 2_000,
@@ -212,7 +223,8 @@ describe('createCluster, with plugins in code', () => {
     async (options) => {
       const backend = new CountingBackend()
       const env = { COUNTING_URL: 'counting://shared' }
-      await using cluster = await createCluster({ env, name: 'shop', plugins: [backend.plugin({ options })] })
+      const plugins = [backend.plugin({ options })]
+      await using cluster = await createCluster({ env, name: 'shop', capabilities: ['lock'], plugins })
       expect(backend.contexts[0]?.address).toBeUndefined()
       expect(cluster.describe().capabilities[0]?.addressFrom).toBe('code')
     },
@@ -222,6 +234,7 @@ describe('createCluster, with plugins in code', () => {
     const backend = new CountingBackend()
     await using cluster = await createCluster({
       env: { LOCK_ADAPTER: 'memory' },
+      capabilities: ['lock'],
       plugins: [backend.plugin()],
     })
     expect(cluster.describe().capabilities[0]?.backend).toBe('memory')
@@ -232,7 +245,8 @@ describe('createCluster, with plugins in code', () => {
     const { plugin } = { plugin: new CountingBackend().plugin() }
     const plugins = [plugin, { ...plugin, backend: 'other' }]
     await expect(createCluster({ env: {}, plugins })).rejects.toMatchObject({ code: 'MISCONFIGURED' })
-    await using cluster = await createCluster({ env: { LOCK_ADAPTER: 'other' }, name: 'shop', plugins })
+    const env = { LOCK_ADAPTER: 'other' }
+    await using cluster = await createCluster({ env, name: 'shop', capabilities: ['lock'], plugins })
     expect(cluster.describe().capabilities[0]?.backend).toBe('other')
   })
 
@@ -332,7 +346,7 @@ describe('createCluster, limited to some capabilities', () => {
       plugins: [backend.plugin()],
     })
     expect(backend.opened).toBe(0)
-    expect(cluster.stats()).toEqual({ lock: undefined, workerid: undefined })
+    expect(cluster.stats()).toEqual({ pubsub: undefined, lock: undefined, workerid: undefined })
     expect(() => cluster.locks).toThrow(expect.objectContaining({ code: 'UNSUPPORTED', capability: 'lock' }))
     expect(() => cluster.locks).toThrow('createCluster was told capabilities []. Add "lock" there.')
   })
