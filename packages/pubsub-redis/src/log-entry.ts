@@ -1,0 +1,49 @@
+import type { IncomingSignal } from '@multinode/core'
+
+/** One entry of a log, as XREAD gives it. */
+export interface LogEntry {
+  readonly id: string
+  readonly number: number
+  readonly epoch: string
+  /** Nothing for an entry which says that a node came or went. */
+  readonly signal: IncomingSignal | undefined
+}
+
+/**
+ * Reads a reply of XREAD for one stream, in bytes: `[[key, entries]]`, or `[key, entries]` by protocol 3; each entry is `[id, [field, value, ...]]`. Null: none.
+ * @throws for anything else, which no log of ours has
+ */
+export function readEntries(reply: unknown, lane: number): LogEntry[] {
+  if (reply === null) return []
+  const [first, second] = listOf(reply)
+  const entries = Array.isArray(first) ? first[1] : second
+  return listOf(entries).map((entry) => readEntry(entry, lane))
+}
+
+function readEntry(entry: unknown, lane: number): LogEntry {
+  const [id, fields] = listOf(entry)
+  const [, number, , epoch, , source, , sequence, , topic, , data] = listOf(fields)
+  if (!(data instanceof Uint8Array)) throw unexpected(entry)
+  const signal = {
+    lane,
+    source: String(source),
+    sequence: Number(sequence),
+    topic: String(topic),
+    data,
+  }
+  return {
+    id: String(id),
+    number: Number(number),
+    epoch: String(epoch),
+    signal: signal.topic === '' ? undefined : signal,
+  }
+}
+
+function listOf(value: unknown): unknown[] {
+  if (Array.isArray(value)) return value
+  throw unexpected(value)
+}
+
+function unexpected(value: unknown): Error {
+  return new Error(`the log has an entry that no publisher of ours wrote: ${String(value).slice(0, 200)}`)
+}

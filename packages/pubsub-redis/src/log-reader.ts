@@ -1,0 +1,158 @@
+import type { RedisConnection } from '@multinode/connection-redis'
+import { type Clock, isMultinodeError, MultinodeError, pause, type SignalReceiver } from '@multinode/core'
+import { type LogEntry, readEntries } from './log-entry.ts'
+import type { LogServer, Position } from './log-server.ts'
+
+/** How long the server lets a reader wait for the next entry. */
+const blockMs = 5_000
+/** How much later its answer may come before the connection is taken for dead. */
+const graceMs = 2_500
+const mostEntries = 256
+const firstBackoffMs = 50
+const longestBackoffMs = 2_000
+
+export interface LogReaderParts {
+  readonly server: LogServer
+  readonly lane: number
+  readonly receiver: SignalReceiver
+  readonly clock: Clock
+  readonly callTimeoutMs: number
+  readonly report: (error: unknown) => void
+  /** Called for an entry which says that a node came or went. */
+  readonly onNodesChanged: () => void
+}
+
+/**
+ * Reads one log from where it began on, for ever. It has a connection of its own, because a read blocks, and a new one after any doubt: a blocked read on a link
+ * that is dead, or on a server that is no master any more, may never be answered.
+ */
+export class LogReader {
+  readonly #parts: LogReaderParts
+  readonly #ending = new AbortController()
+  #position: Position
+  #link: RedisConnection | undefined
+  #isDelivering = false
+  /** Where the log ended, and where it was, when it was looked at last. */
+  #lastCheck: { readonly head: Position; readonly position: Position } | undefined
+  #backoffMs = firstBackoffMs
+  readonly #reading: Promise<void>
+
+  /** @param position where to begin */
+  constructor(parts: LogReaderParts, position: Position) {
+    this.#parts = parts
+    this.#position = position
+    this.#reading = this.#readForEver()
+  }
+
+  /** Where it is now: to be asked for before the server is asked where the log ends. */
+  get position(): Position {
+    return this.#position
+  }
+
+  /**
+   * To be told every few seconds where the log ends, and where this reader was when that was asked: a reader that does not come nearer, or is in another
+   * log, begins anew. It may have read on meanwhile, and be further than what it is told.
+   */
+  check(head: Position, before: Position): void {
+    const { epoch, number } = this.#position
+    const isSame = head.epoch === before.epoch
+    const isElsewhere = isSame ? head.number < before.number : head.epoch !== epoch
+    const last = this.#lastCheck
+    const wasBehind = last !== undefined && last.head.epoch === epoch && last.head.number > number
+    const isStuck = wasBehind && last.position.number === number && !this.#isDelivering
+    this.#lastCheck = { head, position: this.#position }
+    if (isElsewhere || isStuck) void this.#link?.close()
+  }
+
+  async close(): Promise<void> {
+    this.#ending.abort()
+    await this.#link?.close()
+    await this.#reading
+  }
+
+  /** Never rejects. */
+  async #readForEver(): Promise<void> {
+    const { clock } = this.#parts
+    while (!this.#ending.signal.aborted) {
+      try {
+        await this.#readOnce()
+      } catch (error) {
+        if (!this.#ending.signal.aborted) this.#reportDefect(error)
+      }
+      if (this.#ending.signal.aborted) return
+      await pause(clock, this.#backoffMs * (0.5 + Math.random() / 2))
+      this.#backoffMs = Math.min(longestBackoffMs, this.#backoffMs * 2)
+    }
+  }
+
+  /** On one connection, until it breaks or is in doubt. */
+  async #readOnce(): Promise<void> {
+    const { server } = this.#parts
+    const link = await server.connection.duplicate({ blockMs, signal: this.#ending.signal })
+    this.#link = link
+    try {
+      await this.#resume(link)
+      while (!this.#ending.signal.aborted) {
+        const entries = await this.#read(link)
+        this.#backoffMs = firstBackoffMs
+        if (!(await this.#take(entries))) await this.#resume(link, true)
+      }
+    } finally {
+      this.#link = undefined
+      await link.close()
+    }
+  }
+
+  /** @param isBroken whether an entry was seen that cannot follow the last one */
+  async #resume(link: RedisConnection, isBroken = false): Promise<void> {
+    const { server, receiver, callTimeoutMs } = this.#parts
+    const { gap, position } = await server.resume(link, this.#position, callTimeoutMs)
+    if (gap !== undefined) {
+      this.#position = position
+      receiver.gap(gap)
+    } else if (isBroken) {
+      // Somebody removed an entry behind the last one: that is where to go on.
+      const fresh = await server.resume(link, undefined, callTimeoutMs)
+      receiver.gap({ reason: 'trimmed', missed: fresh.position.number - this.#position.number })
+      this.#position = fresh.position
+    }
+  }
+
+  async #read(link: RedisConnection): Promise<LogEntry[]> {
+    const { log } = this.#parts.server.keys
+    const args = ['COUNT', mostEntries, 'BLOCK', blockMs, 'STREAMS', log, this.#position.id]
+    return readEntries(await link.commandBuffer('XREAD', args, blockMs + graceMs), this.#parts.lane)
+  }
+
+  /** Delivers them in order; false at the first one that cannot follow. */
+  async #take(entries: readonly LogEntry[]): Promise<boolean> {
+    const { receiver, onNodesChanged } = this.#parts
+    let { number } = this.#position
+    const following = entries.filter((entry) => {
+      const follows = entry.epoch === this.#position.epoch && entry.number === number + 1
+      if (follows) number = entry.number
+      return follows
+    })
+    const last = following.at(-1)
+    if (last !== undefined) {
+      if (following.some(({ signal }) => signal === undefined)) onNodesChanged()
+      this.#position = { id: last.id, number: last.number, epoch: last.epoch }
+      this.#isDelivering = true
+      await receiver.receive(following.map(({ signal }) => signal).filter((signal) => signal !== undefined))
+      this.#isDelivering = false
+    }
+    return following.length === entries.length
+  }
+
+  /** That the server is away is nothing to report: who calls hears of it, and health says it. */
+  #reportDefect(error: unknown): void {
+    if (isMultinodeError(error) && (error.retryable || error.code === 'CLOSED')) return
+    this.#parts.report(
+      new MultinodeError('INTERNAL', `pubsub on redis: reading the log failed: ${String(error)}`, {
+        cause: error,
+        capability: 'pubsub',
+        backend: 'redis',
+      }),
+    )
+  }
+}

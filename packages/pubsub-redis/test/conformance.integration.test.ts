@@ -1,0 +1,74 @@
+import { pubsubConformance } from '@multinode/conformance'
+import {
+  type RedisServer,
+  serversAvailable,
+  startCluster,
+  startRedis,
+  startSentinel,
+  waitUntil,
+} from '@multinode/testbed'
+import { afterAll, describe } from 'vitest'
+import { redisPubSub } from '../src/index.ts'
+
+/** None of them answers, until the returned function is called. */
+async function freeze(servers: readonly RedisServer[]): Promise<() => Promise<void>> {
+  await Promise.all(servers.map((server) => server.pause()))
+  return async () => servers.forEach((server) => server.resume())
+}
+
+/** As soon as there is one, so that every cut bites. */
+async function cutConnections(servers: readonly RedisServer[]): Promise<void> {
+  await waitUntil('a connection to be cut', async () => {
+    const counts = await Promise.all(servers.map((server) => server.cli('CLIENT', 'KILL', 'TYPE', 'normal')))
+    return counts.some((count) => Number(count) > 0)
+  })
+}
+
+describe.skipIf(!serversAvailable())('single Redis', async () => {
+  const server = await startRedis()
+  afterAll(() => server.stop())
+  const { url } = server
+
+  pubsubConformance('redis', {
+    plugin: () => redisPubSub({ url }),
+    pluginWithLanes: (shards) => redisPubSub({ url, shards }),
+    faults: {
+      freeze: () => freeze([server]),
+      loseState: () => server.flush(),
+      cutConnections: () => cutConnections([server]),
+    },
+  })
+})
+
+describe.skipIf(!serversAvailable())('Redis behind Sentinels', async () => {
+  // They must not replace a master that is frozen for a moment.
+  const sentinel = await startSentinel({ replicas: 1, downAfterMs: 60_000 })
+  afterAll(() => sentinel.stop())
+  const { url } = sentinel
+
+  pubsubConformance('redis+sentinel', {
+    plugin: () => redisPubSub({ url }),
+    pluginWithLanes: (shards) => redisPubSub({ url, shards }),
+    faults: {
+      freeze: async () => freeze([await sentinel.master()]),
+      loseState: () => sentinel.flush(),
+      cutConnections: async () => cutConnections([await sentinel.master()]),
+    },
+  })
+})
+
+describe.skipIf(!serversAvailable())('Redis Cluster', async () => {
+  const cluster = await startCluster({ masters: 3, nodeTimeoutMs: 10_000 })
+  afterAll(() => cluster.stop())
+  const { url, nodes } = cluster
+
+  pubsubConformance('redis+cluster', {
+    plugin: () => redisPubSub({ url }),
+    pluginWithLanes: (shards) => redisPubSub({ url, shards }),
+    faults: {
+      freeze: () => freeze(nodes),
+      loseState: () => cluster.flush(),
+      cutConnections: () => cutConnections(nodes),
+    },
+  })
+})

@@ -1,0 +1,113 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type RedisServer, serversAvailable, startRedis, tcpProxy, waitUntil } from '@multinode/testbed'
+import { Redis } from 'ioredis'
+import { describe, expect, it } from 'vitest'
+import { node } from './node.ts'
+import { faultless, SetChecker } from './set-checker.ts'
+import { allArrived, publishAt, publisher, watch } from './traffic.ts'
+
+const clusterName = 'shop'
+const log = '{shop:pubsub:0}:log'
+
+interface Fault {
+  readonly what: string
+  /** How many of 20 are still to be found by who reads on. */
+  readonly left: number
+  readonly lose: (server: RedisServer) => Promise<unknown>
+}
+
+const faults: readonly Fault[] = [
+  { what: 'FLUSHALL', left: 0, lose: (server) => server.flush() },
+  { what: 'the deletion of the log', left: 0, lose: (server) => server.cli('DEL', log) },
+  {
+    what: 'the deletion of what is known of the log',
+    left: 20,
+    lose: (server) => server.cli('DEL', '{shop:pubsub:0}:meta'),
+  },
+  {
+    what: 'a restart without persistence',
+    left: 0,
+    lose: async (server) => {
+      await server.kill()
+      await server.restart()
+    },
+  },
+]
+
+describe.skipIf(!serversAvailable()).concurrent.each(faults)('after $what', ({ lose, left }) => {
+  it('every node is told of one gap within 4 s, although nobody publishes, and then hears all', async ({
+    annotate,
+  }) => {
+    await using server = await startRedis()
+    await using stack = new AsyncDisposableStack()
+    const checker = new SetChecker()
+    const nodes = []
+    for (let each = 0; each < 3; each += 1) nodes.push(stack.use(await node(server.url, { clusterName })))
+    const watched = await Promise.all(nodes.map((each) => watch(checker, each)))
+    const publishers = nodes.map((each) => publisher(checker, each))
+    await publishAt(1_000, 30, publishers)
+    await allArrived(checker, nodes)
+    // What was sent just before may, for all that the server knows, have been sent to the new log: that would be one gap more.
+    await sleep(1_000)
+    await lose(server)
+    const lostAtMs = performance.now()
+    await waitUntil('every node to be told', () => watched.every(({ gaps }) => gaps.length > 0))
+    const toldAfterMs = performance.now() - lostAtMs
+    await annotate(`${Math.round(toldAfterMs)} ms`)
+    expect(toldAfterMs).toBeLessThan(4_000)
+    await publishAt(1_000, 30, publishers)
+    for (const finding of await allArrived(checker, nodes)) {
+      expect(finding).toEqual({ seen: 60, gaps: 1, ...faultless })
+    }
+  })
+
+  it('a node that was cut off is told, where a bare XREAD is told nothing', async () => {
+    await using server = await startRedis()
+    await using proxy = await tcpProxy(server.port)
+    const url = `redis://127.0.0.1:${proxy.port}`
+    await using sender = await node(server.url, { clusterName })
+    await using receiver = await node(url, { clusterName })
+    const checker = new SetChecker()
+    const { gaps } = await watch(checker, receiver)
+    const publish = publisher(checker, sender)
+    await publishAt(1_000, 20, [publish])
+    await allArrived(checker, [sender])
+    using stack = new DisposableStack()
+    const bare = stack.adopt(new Redis(server.url), (client) => client.disconnect())
+    // It is connected again by itself.
+    bare.on('error', () => {})
+    const [head] = await bare.xrevrange(log, '+', '-', 'COUNT', 1)
+    proxy.refuse()
+    proxy.reset()
+    await publishAt(1_000, 20, [publish])
+    await waitUntil('all to be accepted', () => checker.count('sent') === 40)
+    await lose(server)
+    proxy.heal()
+    const [finding] = await allArrived(checker, [sender])
+    expect(finding).toMatchObject(faultless)
+    expect(gaps).toHaveLength(1)
+    await waitUntil('the bare client', () => bare.status === 'ready')
+    const found = await bare.xread('COUNT', 100, 'STREAMS', log, head?.[0] ?? '0-0')
+    const heard = found?.[0]?.[1].filter(([, fields]) => fields[9] === 'orders.changed') ?? []
+    expect(heard, 'the control').toHaveLength(left)
+  })
+
+  it('what is published meanwhile is heard or covered by the gap', async () => {
+    await using server = await startRedis()
+    await using sender = await node(server.url, { clusterName })
+    await using receiver = await node(server.url, { clusterName })
+    const checker = new SetChecker()
+    await watch(checker, receiver)
+    let isLost = false
+    await Promise.all([
+      publishAt(1_000, 1_000, [publisher(checker, sender)]),
+      (async () => {
+        await waitUntil('half of them', () => checker.published >= 500)
+        await lose(server)
+        isLost = true
+      })(),
+    ])
+    expect(isLost).toBe(true)
+    for (const finding of await allArrived(checker, [sender])) expect(finding).toMatchObject(faultless)
+  })
+})
