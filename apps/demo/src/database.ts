@@ -38,6 +38,13 @@ const migrations = [
   ) STRICT;
   CREATE INDEX clean_ups_by_token ON clean_ups (token);
 `,
+  `
+  CREATE TABLE settings (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    max_quantity INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO settings (id, max_quantity) VALUES (1, 10000);
+`,
 ]
 
 /**

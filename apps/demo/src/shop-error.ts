@@ -1,6 +1,7 @@
 export type ShopErrorCode =
   | 'UNKNOWN_ITEM'
   | 'OUT_OF_STOCK'
+  | 'TOO_MANY'
   | 'KEY_REUSED'
   | 'ORDER_NOT_FOUND'
   | 'SHEET_NOT_READY'

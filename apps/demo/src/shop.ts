@@ -9,6 +9,7 @@ import { type OrderRequest, Orders } from './orders.ts'
 import { Printer } from './printer.ts'
 import { SheetFiles } from './sheet-files.ts'
 import { renderSheet } from './sheet.ts'
+import { Settings } from './settings.ts'
 import { ShopError } from './shop-error.ts'
 import { Stock } from './stock.ts'
 
@@ -34,6 +35,7 @@ export class Shop implements Disposable {
   readonly sheets: SheetFiles
   readonly cleanUps: CleanUpLog
   readonly orderIds: OrderIds
+  readonly settings: Settings
   readonly #database: DatabaseSync
   readonly #printer: Printer
   readonly #cleanUp: CleanUp
@@ -46,6 +48,7 @@ export class Shop implements Disposable {
     this.sheets = new SheetFiles(dataFolder)
     this.cleanUps = new CleanUpLog(this.#database)
     this.orderIds = new OrderIds({ workerIds: cluster.workerIds, workerLeaseMs, isFirstStart, report })
+    this.settings = new Settings({ database: this.#database, pubsub: cluster.pubsub, report })
     this.#printer = new Printer({
       orders: this.orders,
       locks: cluster.locks,
@@ -69,13 +72,14 @@ export class Shop implements Disposable {
    * Reserves the stock and writes the order down, both or neither; it is printed in the background. The same key with
    * the same request gives the order that is there already.
    * @returns the order's id
-   * @throws `UNKNOWN_ITEM`, `OUT_OF_STOCK`, `KEY_REUSED`, `DRAINING`, or what the lock rejects with
+   * @throws `UNKNOWN_ITEM`, `TOO_MANY`, `OUT_OF_STOCK`, `KEY_REUSED`, `DRAINING`, or what the lock rejects with
    */
   async place(request: OrderRequest, idempotencyKey?: string): Promise<string> {
     if (this.cluster.health().state !== 'running') {
       throw new ShopError('DRAINING', 'This node takes no new orders: it is being drained. Try another one.')
     }
     this.#checkItem(request.item)
+    this.settings.check(request.quantity)
     const earlier = this.#earlierOrder(request, idempotencyKey)
     if (earlier !== undefined) return earlier
     const newId = await this.orderIds.next()

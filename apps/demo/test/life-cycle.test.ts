@@ -22,6 +22,7 @@ test('GET /cluster tells what runs here', async () => {
     describe: {
       nodeId: 'press-1',
       capabilities: [
+        { capability: 'pubsub', backend: 'memory' },
         { capability: 'lock', backend: 'memory' },
         { capability: 'workerid', backend: 'memory' },
       ],
@@ -29,6 +30,7 @@ test('GET /cluster tells what runs here', async () => {
     health: { state: 'running', status: 'ok' },
     // One for the stock and one for the printing.
     stats: { lock: { acquired: 2, lost: 0 }, workerid: { acquired: 1, held: [expect.any(Number)] } },
+    nodes: [{ nodeId: 'press-1' }],
     lastCleanUp: null,
   })
 })
@@ -129,7 +131,7 @@ test.for<[env: Record<string, string>, message: string]>([
   ],
   [{ LOCK_ADAPTER: 'rabbitmq' }, 'NOT_FOUND: LOCK_ADAPTER=rabbitmq: there is no adapter "rabbitmq" for lock'],
   [
-    { CLUSTER_ADAPTER: 'etcd', WORKERID_ADAPTER: 'memory' },
+    { CLUSTER_ADAPTER: 'etcd', PUBSUB_ADAPTER: 'memory', WORKERID_ADAPTER: 'memory' },
     'CLUSTER_ADAPTER=etcd: there is no adapter "etcd" for lock',
   ],
 ])('%o: the start fails with one clear line', async ([env, message]) => {

@@ -5,6 +5,7 @@ import { ShopError, type ShopErrorCode } from '../shop-error.ts'
 const shopStatuses: Readonly<Record<ShopErrorCode, number>> = {
   UNKNOWN_ITEM: 422,
   OUT_OF_STOCK: 409,
+  TOO_MANY: 422,
   KEY_REUSED: 422,
   ORDER_NOT_FOUND: 404,
   SHEET_NOT_READY: 409,

@@ -17,6 +17,7 @@ export function addOperationRoutes(server: FastifyInstance, shop: Shop, drainMs:
     describe: cluster.describe(),
     health: cluster.health(),
     stats: cluster.stats(),
+    nodes: cluster.nodes(),
     lastCleanUp: shop.cleanUps.last() ?? null,
   }))
 

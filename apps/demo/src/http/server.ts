@@ -4,6 +4,7 @@ import type { Shop } from '../shop.ts'
 import { describeInvalid, ErrorReplies } from './error-replies.ts'
 import { addOperationRoutes } from './operation-routes.ts'
 import { addOrderRoutes } from './order-routes.ts'
+import { addSettingRoutes } from './setting-routes.ts'
 
 const bodyLimitBytes = 16 * 1_024
 /** How long a client may take to send a request. */
@@ -34,6 +35,7 @@ export function buildServer({ shop, drainMs, report }: ServerParts): FastifyInst
   server.setErrorHandler(replies.send)
   server.setNotFoundHandler(replies.sendNoSuchRoute)
   addOrderRoutes(server, shop)
+  addSettingRoutes(server, shop)
   addOperationRoutes(server, shop, drainMs)
   return server
 }

@@ -1,0 +1,70 @@
+import { type RedisServer, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { dataFolder, type PrintShop, readJson, refusal, startShop } from './support/print-shop.ts'
+
+async function change(shop: PrintShop, maxQuantity: number): Promise<void> {
+  const reply = await shop.call('/settings', {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ maxQuantity }),
+  })
+  expect({ status: reply.status, body: await readJson(reply) }).toEqual({
+    status: 200,
+    body: { maxQuantity },
+  })
+}
+
+/** As the node has it in its memory. */
+async function maxQuantityOf(shop: PrintShop): Promise<number> {
+  return (await readJson<{ maxQuantity: number }>(await shop.call('/settings'))).maxQuantity
+}
+
+test('a settings change is in force at once on the node that took it', async () => {
+  const shop = await startShop()
+  expect(await maxQuantityOf(shop)).toBe(10_000)
+  await change(shop, 3)
+  const order = { customer: 'Ada', item: 'poster', quantity: 4 }
+  expect(await refusal(await shop.post('/orders', order))).toMatchObject({
+    status: 422,
+    code: 'TOO_MANY',
+    message: 'quantity is 4; one order may have 3 at most: see GET /settings.',
+  })
+  await shop.order('poster', 3)
+})
+
+describe.skipIf(!serversAvailable())('with signals on Redis', () => {
+  async function threeShops(redis: RedisServer): Promise<PrintShop[]> {
+    const env = { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url, DATA_DIR: dataFolder() }
+    return Promise.all(['press-1', 'press-2', 'press-3'].map((id) => startShop({ ...env, NODE_ID: id })))
+  }
+
+  test('a settings change reaches all nodes', async () => {
+    const redis = await startRedis()
+    onTestFinished(() => redis.stop())
+    const shops = await threeShops(redis)
+    for (const [index, shop] of shops.entries()) {
+      await change(shop, index + 5)
+      await waitUntil('all nodes to have it', async () =>
+        (await Promise.all(shops.map(maxQuantityOf))).every((each) => each === index + 5),
+      )
+      await expect(shop.order('poster', index + 6)).rejects.toThrow('422')
+    }
+  })
+
+  test('a node that was frozen refetches, because it is told of the gap', async () => {
+    const redis = await startRedis()
+    onTestFinished(() => redis.stop())
+    const [first, second, frozen] = await threeShops(redis)
+    if (!first || !second || !frozen) throw new Error('three were started')
+    await frozen.child.pause()
+    await change(first, 7)
+    await waitUntil('the other one to have it', async () => (await maxQuantityOf(second)) === 7)
+    // The signal is gone from the log before the frozen node could read it.
+    await redis.flush()
+    frozen.child.resume()
+    await waitUntil('the frozen node to have it', async () => (await maxQuantityOf(frozen)) === 7)
+    expect(frozen.child.output()).toContain(
+      'Signals may have been missed (epoch): the settings are read again.',
+    )
+  }, 60_000)
+})
