@@ -10,6 +10,7 @@ const graceMs = 2_500
 const mostEntries = 256
 const firstBackoffMs = 50
 const longestBackoffMs = 2_000
+const leastBetweenChecksMs = 1_000
 
 export interface LogReaderParts {
   readonly server: LogServer
@@ -32,8 +33,8 @@ export class LogReader {
   #position: Position
   #link: RedisConnection | undefined
   #isDelivering = false
-  /** Where the log ended, and where it was, when it was looked at last. */
-  #lastCheck: { readonly head: Position; readonly position: Position } | undefined
+  /** Where the log ended, and where it was, when that was last compared. */
+  #lastCheck: { readonly head: Position; readonly position: Position; readonly atMs: number } | undefined
   #backoffMs = firstBackoffMs
   readonly #reading: Promise<void>
 
@@ -54,14 +55,21 @@ export class LogReader {
    * log, begins anew. It may have read on meanwhile, and be further than what it is told.
    */
   check(head: Position, before: Position): void {
-    const { epoch, number } = this.#position
+    const { epoch } = this.#position
     const isSame = head.epoch === before.epoch
     const isElsewhere = isSame ? head.number < before.number : head.epoch !== epoch
+    if (isElsewhere || this.#isStuck(head)) void this.#link?.close()
+  }
+
+  #isStuck(head: Position): boolean {
+    const { epoch, number } = this.#position
+    const atMs = this.#parts.clock.monotonicMs()
     const last = this.#lastCheck
+    // It may well be under way.
+    if (last !== undefined && atMs - last.atMs < leastBetweenChecksMs) return false
+    this.#lastCheck = { head, position: this.#position, atMs }
     const wasBehind = last !== undefined && last.head.epoch === epoch && last.head.number > number
-    const isStuck = wasBehind && last.position.number === number && !this.#isDelivering
-    this.#lastCheck = { head, position: this.#position }
-    if (isElsewhere || isStuck) void this.#link?.close()
+    return wasBehind && last.position.number === number && !this.#isDelivering
   }
 
   async close(): Promise<void> {
@@ -79,8 +87,7 @@ export class LogReader {
       } catch (error) {
         if (!this.#ending.signal.aborted) this.#reportDefect(error)
       }
-      if (this.#ending.signal.aborted) return
-      await pause(clock, this.#backoffMs * (0.5 + Math.random() / 2))
+      await pause(clock, this.#backoffMs * (0.5 + Math.random() / 2), this.#ending.signal)
       this.#backoffMs = Math.min(longestBackoffMs, this.#backoffMs * 2)
     }
   }

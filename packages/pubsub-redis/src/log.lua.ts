@@ -24,6 +24,8 @@ end
 local function open(newEpoch)
   local found = redis.call('HMGET', meta, 'epoch', 'last')
   if found[1] then return found[1], tonumber(found[2]) end
+  -- What may be there is of another epoch, and its numbers would not fit.
+  redis.call('XTRIM', log, 'MAXLEN', 0)
   redis.call('HSET', meta, 'v', 1, 'last', 0)
   return begin(newEpoch), 0
 end

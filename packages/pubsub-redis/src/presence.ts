@@ -1,6 +1,6 @@
 import { type Clock, type Member, type SignalReceiver, type Timer } from '@multinode/core'
 import type { LogReader } from './log-reader.ts'
-import { type Accepted, aliveMs, type LogServer } from './log-server.ts'
+import { type Accepted, aliveMs, type LogServer, type Ticked } from './log-server.ts'
 
 const everyMs = 3_000
 /** Nodes that come together are asked for once. */
@@ -30,6 +30,9 @@ export class Presence {
   #isEnded = false
   #isHurried = false
   #lastTickMs: number
+  #epoch = ''
+  #members: readonly Member[] = []
+  #returning: { readonly members: readonly Member[]; readonly untilMs: number } = { members: [], untilMs: 0 }
 
   constructor(parts: PresenceParts) {
     this.#parts = parts
@@ -77,18 +80,34 @@ export class Presence {
   async #tick(timeoutMs: number): Promise<void> {
     const { logs, receiver, clock } = this.#parts
     const positions = logs.map(({ reader }) => reader?.position)
-    const ticks = await Promise.all(
+    const ticks = await Promise.allSettled(
       logs.map(({ server, accepted }) => server.tick(this.#known, accepted, timeoutMs)),
     )
     if (this.#isEnded) return
+    for (const [index, tick] of ticks.entries()) {
+      const before = positions[index]
+      if (tick.status === 'fulfilled' && before !== undefined) {
+        logs[index]?.reader?.check(tick.value.head, before)
+      }
+    }
+    const [first] = ticks
+    if (first?.status !== 'fulfilled') throw first?.reason
     this.#lastTickMs = clock.monotonicMs()
     receiver.isolated(false)
-    const nodes = ticks[0]?.nodes ?? []
-    receiver.members(nodes.map(toMember).sort((a, b) => a.sinceMs - b.sinceMs))
-    for (const [index, { head }] of ticks.entries()) {
-      const before = positions[index]
-      if (before !== undefined) logs[index]?.reader?.check(head, before)
-    }
+    receiver.members(this.#withReturning(first.value).sort((a, b) => a.sinceMs - b.sinceMs))
+  }
+
+  /** A server that lost its data knows at first only who ticked since: the others are given the time to do that. */
+  #withReturning({ head, nodes }: Ticked): Member[] {
+    const members = nodes.map(toMember)
+    const nowMs = this.#parts.clock.monotonicMs()
+    if (head.epoch !== this.#epoch) this.#returning = { members: this.#members, untilMs: nowMs + aliveMs }
+    this.#epoch = head.epoch
+    const { members: before, untilMs } = this.#returning
+    const known = new Set(members.map(({ incarnation }) => incarnation))
+    if (nowMs < untilMs) members.push(...before.filter(({ incarnation }) => !known.has(incarnation)))
+    this.#members = members
+    return [...members]
   }
 }
 

@@ -112,6 +112,23 @@ describe.skipIf(!serversAvailable()).concurrent('a node', () => {
     },
   )
 
+  it('is not said to be gone because Redis lost its data, before it had the time to say that it is there', async () => {
+    await using server = await startRedis()
+    await using stack = new AsyncDisposableStack()
+    const nodes: Node[] = []
+    for (let each = 0; each < 4; each += 1) nodes.push(stack.use(await node(server.url, { clusterName })))
+    await waitUntil('all', () => nodes.every(({ pubsub }) => pubsub.nodes().length === 4))
+    const counts = nodes.map(countDowns)
+    await server.flush()
+    const known: number[] = []
+    await waitUntil('all to be there again', async () => {
+      known.push(Number(await server.cli('HLEN', '{shop:pubsub:0}:nodes')))
+      return known.at(-1) === 4
+    })
+    expect(Math.min(...known), 'the control: Redis knew only some').toBeLessThan(4)
+    expect(counts.flatMap(({ downs }) => downs)).toEqual([])
+  })
+
   it('that is idle sends at most one command a second', async () => {
     await using server = await startRedis()
     // Before anybody else: a client in MONITOR mode stumbles over what comes with its first answer.

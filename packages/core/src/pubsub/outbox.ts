@@ -152,7 +152,7 @@ export class Outbox {
     if (this.#ended !== undefined) return false
     this.#accept(reply.accepted)
     const { failure } = reply
-    if (failure !== undefined && !failure.isFinal) {
+    if (failure !== undefined && (!failure.isFinal || this.#isLossRefused(failure.error))) {
       this.#becomeAway()
       return false
     }
@@ -202,6 +202,13 @@ export class Outbox {
       this.#bytes -= item.data.byteLength
       settle(item, 'sent')
     }
+  }
+
+  /** Nobody but the others can be told of what was dropped here, so that is tried for ever. */
+  #isLossRefused(error: Error): boolean {
+    const isLoss = (this.#items[0]?.lost ?? 0) > 0
+    if (isLoss) this.#parts.context.report(error)
+    return isLoss
   }
 
   /** The first one is no signal for this backend. */

@@ -2,6 +2,7 @@ import { MultinodeError } from '../errors/multinode-error.ts'
 import { toDriverError } from '../errors/to-driver-error.ts'
 import { checkArray, checkBoolean, checkFunction, checkKey, checkKnownOptions } from '../runtime/check.ts'
 import type { CapabilityContext } from '../runtime/capability-context.ts'
+import { pause } from '../runtime/clock.ts'
 import { withDeadline } from '../runtime/deadline.ts'
 import { DriverCalls } from '../runtime/driver-calls.ts'
 import { randomBetween } from '../runtime/random.ts'
@@ -64,7 +65,7 @@ export class PubSub {
   readonly #counts: SubscriptionCounts = { handled: 0, failed: 0, gaps: 0 }
   readonly #joined: Promise<void>
   #joinFailure: MultinodeError | undefined
-  #wakeJoin: (() => void) | undefined
+  readonly #joining = new AbortController()
   #isDraining = false
   #ended: MultinodeError | undefined
   #published = 0
@@ -194,7 +195,7 @@ export class PubSub {
       capability: 'pubsub',
     })
     this.#ended = ended
-    this.#wakeJoin?.()
+    this.#joining.abort()
     // A node that is joining now must be there before it can leave.
     const [left] = await Promise.all([this.drain(callTimeoutMs), this.#joinedOrNot()])
     for (const outbox of this.#outboxes) outbox.end(ended)
@@ -212,7 +213,7 @@ export class PubSub {
       members: (members: readonly Member[]) => this.#members.become(members),
       isolated: (isIsolated: boolean) => this.#members.becomeIsolated(isIsolated),
     }
-    const { callTimeoutMs, capability, backend, metadata } = this.#context
+    const { clock, callTimeoutMs, capability, backend, metadata } = this.#context
     while (this.#ended === undefined) {
       try {
         await this.#driver.join(receiver, metadata, callTimeoutMs)
@@ -220,20 +221,9 @@ export class PubSub {
       } catch (error) {
         this.#joinFailure = toDriverError(error, { capability, backend, operation: 'join' })
         if (!this.#joinFailure.retryable) throw this.#joinFailure
-        if (this.#ended === undefined) await this.#pauseJoining()
+        await pause(clock, randomBetween(250, 1_000), this.#joining.signal)
       }
     }
-  }
-
-  /** Ends at once when this is closed. */
-  #pauseJoining(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#context.clock.setTimer(resolve, randomBetween(250, 1_000), 'foreground')
-      this.#wakeJoin = () => {
-        timer.cancel()
-        resolve()
-      }
-    })
   }
 
   async #untilJoined(): Promise<void> {
@@ -279,6 +269,7 @@ export class PubSub {
         this.#duplicates += 1
         continue
       }
+      if (this.#subscriptions.size === 0) continue
       const full = this.#deliver(signal).filter((room) => room !== undefined)
       if (full.length > 0) await Promise.all(full)
     }

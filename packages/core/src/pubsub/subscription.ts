@@ -7,6 +7,7 @@ import type { Gap, GapReason } from './pubsub-driver.ts'
 
 export interface Signal<T = unknown> {
   readonly topic: string
+  /** The same object for all subscriptions of this node. */
   readonly payload: T
   readonly key: string | undefined
   /** Who published it. */
@@ -74,7 +75,10 @@ export class Subscription implements AsyncDisposable {
     return this.#queue.length
   }
 
-  /** No signal is handled after this; resolves when the one that is being handled is done, at the latest after `callTimeoutMs`. Idempotent. */
+  /**
+   * No signal is handled after this; resolves when the one that is being handled is done, at the latest after `callTimeoutMs`. Idempotent. A handler that closes its
+   * own subscription must not await that: it would wait for itself.
+   */
   async close(): Promise<void> {
     this.#end()
     await this.finished(this.#context.callTimeoutMs)

@@ -40,8 +40,16 @@ export function elapsedMs(clock: Clock, since: Instant): number {
   return Math.max(clock.monotonicMs() - since.monotonicMs, clock.wallMs() - since.wallMs)
 }
 
-export function pause(clock: Clock, ms: number): Promise<void> {
+/** Is over at once when the signal is aborted. */
+export function pause(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    clock.setTimer(resolve, ms, 'foreground')
+    const end = (): void => {
+      timer.cancel()
+      signal?.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = clock.setTimer(end, ms, 'foreground')
+    if (signal?.aborted === true) end()
+    else signal?.addEventListener('abort', end)
   })
 }

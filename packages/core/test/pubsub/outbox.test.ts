@@ -302,6 +302,23 @@ describe('while the backend is away', () => {
       .filter((count) => count !== undefined)
     expect(lost).toEqual([2, 11])
   })
+
+  test('a marker that is refused for good is tried again all the same, and that is reported', async () => {
+    const on = await nodeWithoutBackend()
+    for (let index = 0; index < 10_000; index += 1) void on.pubsub.publish('t', index)
+    const error = new MultinodeError('REJECTED', 'no right to publish', { outcome: 'not-sent' })
+    on.answers.publish = async ({ signals }) => {
+      const accepted = signals.findIndex(({ data }) => decode(data).lost !== undefined)
+      return accepted === -1 ? { accepted: signals.length } : { accepted, failure: { error, isFinal: true } }
+    }
+    await on.clock.advance(50)
+    expect(on.reported).toEqual([error])
+    delete on.answers.publish
+    await on.clock.advance(100)
+    expect(on.pubsub.stats().outbox).toBe(0)
+    expect(on.published.at(-1)?.signals).not.toHaveLength(0)
+    expect(on.published.flatMap(({ signals }) => signals.map(({ data }) => decode(data).lost))).toContain(2)
+  })
 })
 
 describe('the signals of several lanes', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { elapsedMs, now, systemClock } from '../../src/runtime/clock.ts'
+import { elapsedMs, now, pause, systemClock } from '../../src/runtime/clock.ts'
 import { ManualClock } from '../../src/testing/index.ts'
 
 describe('elapsedMs', () => {
@@ -23,6 +23,28 @@ describe('elapsedMs', () => {
     clock.freeze(100)
     clock.jumpWallClock(-3_600_000)
     expect(elapsedMs(clock, start)).toBe(100)
+  })
+})
+
+describe('pause', () => {
+  test('is over after its time', async () => {
+    const clock = new ManualClock()
+    let isOver = false
+    const paused = pause(clock, 1_000).then(() => (isOver = true))
+    await clock.advance(999)
+    expect(isOver).toBe(false)
+    await clock.advance(1)
+    await paused
+  })
+
+  test('is over at once when it is aborted, now or before, and leaves no timer', async () => {
+    const clock = new ManualClock()
+    const ending = new AbortController()
+    const paused = pause(clock, 1_000, ending.signal)
+    ending.abort()
+    await paused
+    await pause(clock, 1_000, ending.signal)
+    expect(clock.pendingTimers).toBe(0)
   })
 })
 
