@@ -22,20 +22,16 @@ export function readEntries(reply: unknown, lane: number): LogEntry[] {
 
 function readEntry(entry: unknown, lane: number): LogEntry {
   const [id, fields] = listOf(entry)
-  const [, number, , epoch, , source, , sequence, , topic, , data] = listOf(fields)
-  if (!(data instanceof Uint8Array)) throw unexpected(entry)
-  const signal = {
-    lane,
-    source: String(source),
-    sequence: Number(sequence),
-    topic: String(topic),
-    data,
+  const [, head, , data] = listOf(fields)
+  const [number, epoch, source, sequence, topic] = String(head).split(' ')
+  if (epoch === undefined || source === undefined || topic === undefined || !(data instanceof Uint8Array)) {
+    throw unexpected(entry)
   }
   return {
     id: String(id),
     number: Number(number),
-    epoch: String(epoch),
-    signal: signal.topic === '' ? undefined : signal,
+    epoch,
+    signal: topic === '' ? undefined : { lane, source, sequence: Number(sequence), topic, data },
   }
 }
 

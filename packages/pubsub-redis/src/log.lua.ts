@@ -1,7 +1,7 @@
 /**
  * What all scripts know of a log, whose keys are in one slot:
- * - `log`: a stream; each entry has its number `n`, the epoch `e`, the source `s`, its sequence `q`, the topic `t` and the data `d`. An entry without a topic says that a
- *   node came or went.
+ * - `log`: a stream; each entry has a head `h` and the data `d`. The head is its number, the epoch, the source, the source's sequence and the topic, with a space between
+ *   each two: a field for each would cost its readers more than all else. An entry without a topic says that a node came or went.
  * - `meta`: hash `v` format, `epoch`, `since` when it began, `last` number, and for each source the last sequence that was accepted (`p:<source>`).
  *
  * Numbers have no holes, so that a reader sees what was trimmed; ids of the stream are times, so that it goes on after the log was lost. The epoch
@@ -39,10 +39,14 @@ end
 
 -- After the entry with this number. First what a missing right or full memory would refuse: then nothing was written.
 local function append(epoch, number, maxLength, source, sequence, topic, data)
-  redis.call('XADD', log, 'MAXLEN', '~', maxLength, '*', 'n', number + 1, 'e', epoch, 's', source, 'q', sequence, 't', topic, 'd', data)
+  redis.call('XADD', log, 'MAXLEN', '~', maxLength, '*', 'h', table.concat({number + 1, epoch, source, sequence, topic}, ' '), 'd', data)
   if sequence > 0 then redis.call('HSET', meta, 'last', number + 1, 'p:' .. source, sequence)
   else redis.call('HSET', meta, 'last', number + 1) end
   return number + 1
+end
+
+local function numberOf(entry)
+  return entry and tonumber(string.match(entry[2][2], '^%d+'))
 end
 
 local function headId()

@@ -15,14 +15,12 @@ local epoch, number = open(ARGV[4])
 if lastId == '' then return {'fresh', headId(), number, epoch, -1} end
 if epoch ~= lastEpoch then return {'epoch', headId(), number, epoch, -1} end
 
-local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
-local firstNumber = first and tonumber(first[2][2])
+local firstNumber = numberOf(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1])
 local isThere
 if lastId == '0-0' then
   isThere = number == lastNumber or firstNumber == lastNumber + 1
 else
-  local anchor = redis.call('XRANGE', log, lastId, lastId)[1]
-  isThere = anchor and tonumber(anchor[2][2]) == lastNumber
+  isThere = numberOf(redis.call('XRANGE', log, lastId, lastId)[1]) == lastNumber
 end
 if isThere then return {'ok', lastId, lastNumber, epoch, 0} end
 if firstNumber and firstNumber > lastNumber then return {'trimmed', headId(), number, epoch, number - lastNumber} end

@@ -60,7 +60,7 @@ export class PubSub {
   readonly #outboxes: readonly Outbox[]
   readonly #subscriptions = new Set<Subscription>()
   readonly #routes = new Map<string, readonly Subscription[]>()
-  readonly #known = new KnownSequences()
+  readonly #known: readonly KnownSequences[]
   readonly #members: Members
   readonly #counts: SubscriptionCounts = { handled: 0, failed: 0, gaps: 0 }
   readonly #joined: Promise<void>
@@ -83,6 +83,7 @@ export class PubSub {
       { length: driver.lanes },
       (_, lane) => new Outbox({ lane, driver, context, encodeLoss }),
     )
+    this.#known = this.#outboxes.map(() => new KnownSequences())
     this.#joined = this.#join()
     // Who subscribes is told.
     this.#joined.catch(() => {})
@@ -265,7 +266,7 @@ export class PubSub {
   async #receive(signals: readonly IncomingSignal[]): Promise<void> {
     for (const signal of signals) {
       this.#received += 1
-      if (this.#known.isRepeated(signal)) {
+      if (this.#known[signal.lane]?.isRepeated(signal) === true) {
         this.#duplicates += 1
         continue
       }
