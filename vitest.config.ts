@@ -1,9 +1,12 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 const withServers = { globalSetup: ['packages/testbed/src/global-setup.ts'], hookTimeout: 60_000 }
 
 export default defineConfig({
   test: {
+    // Most tests wait for servers: a single worker would leave a machine with two cores idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     coverage: { provider: 'v8', include: ['packages/*/src/**'], reporter: ['text', 'json-summary'] },
     projects: [
       // No servers: runs anywhere in seconds.

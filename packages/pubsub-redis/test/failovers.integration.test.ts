@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto'
 import {
   figure,
+  type RedisCluster,
   type RedisServer,
   serversAvailable,
   startCluster,
@@ -8,12 +10,15 @@ import {
 } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { afterAll, describe, expect, it } from 'vitest'
+import { publishLua } from '../src/publish.lua.ts'
 import { node } from './node.ts'
+import { Relay } from './relay.ts'
 import { faultless, SetChecker } from './set-checker.ts'
 import { allArrived, publishAt, publisher, watch } from './traffic.ts'
 
 const clusterName = 'shop'
 const log = '{shop:pubsub:0}:log'
+const publishHash = createHash('sha1').update(publishLua).digest('hex')
 const downAfterMs = 1_000
 
 describe.skipIf(!serversAvailable()).concurrent('behind Sentinels', { timeout: 240_000 }, () => {
@@ -147,6 +152,37 @@ describe.skipIf(!serversAvailable())('on a Cluster', { timeout: 60_000 }, async 
     expect(answer, 'the control').toContain(moved)
   })
 
+  it('all arrive, once and in order, when the slot of the log moves before the 10th of 20 in one pipeline', async () => {
+    const master = await cluster.masterOf(log)
+    const masters = await Promise.all([0, 16_000].map((slot) => cluster.masterOf(slot)))
+    const to = masters.find((each) => each !== master)
+    if (to === undefined) throw new Error('there is no other master')
+    await using relay = await Relay.start(master.url)
+    await announce(cluster, master, Number(new URL(relay.url).port))
+    await using sender = await node(cluster.url, { clusterName })
+    await using receiver = await node(cluster.url, { clusterName })
+    const checker = new SetChecker()
+    await watch(checker, receiver)
+    const publish = publisher(checker, sender)
+    await publish()
+    const before = await refusals(master)
+    const passed = relay.stopAt({
+      text: publishHash,
+      nth: 10,
+      async before() {
+        await announce(cluster, master, 0)
+        await cluster.moveSlot(log, to)
+      },
+      after: () => waitUntil('the refusal', async () => (await refusals(master)) > before),
+    })
+    await Promise.all(Array.from({ length: 20 }, publish))
+    await passed
+    const moved = (await refusals(master)) - before
+    expect(moved, 'the control: some of them were sent elsewhere').toBeGreaterThan(0)
+    const [finding] = await allArrived(checker, [sender])
+    expect(finding).toEqual({ seen: 21, gaps: 0, ...faultless })
+  })
+
   it('nothing is lost in silence when the master of the log dies at 1,000/s', async ({ annotate }) => {
     await using one = await node(cluster.url, { clusterName })
     await using other = await node(cluster.url, { clusterName })
@@ -176,4 +212,19 @@ async function entries(server: RedisServer): Promise<number> {
   } finally {
     client.disconnect()
   }
+}
+
+/** Where clients go for it; 0 for its own port. Resolves when all nodes say so. */
+async function announce({ nodes }: RedisCluster, of: RedisServer, port: number): Promise<void> {
+  await of.cli('CONFIG', 'SET', 'cluster-announce-port', String(port))
+  await waitUntil('all nodes to say so', async () => {
+    const views = await Promise.all(nodes.map((each) => each.cli('CLUSTER', 'NODES')))
+    return views.every((view) => String(view).includes(`127.0.0.1:${port || of.port}@`))
+  })
+}
+
+/** How many commands it sent elsewhere. */
+async function refusals(server: RedisServer): Promise<number> {
+  const info = String(await server.cli('INFO', 'errorstats'))
+  return Number(/errorstat_MOVED:count=(\d+)/.exec(info)?.[1] ?? 0)
 }
