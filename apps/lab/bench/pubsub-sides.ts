@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PubSub } from '@multinode/core'
 import { capabilityContext, pluginContext } from '@multinode/core/testing'
 import { redisPubSub } from '@multinode/pubsub-redis'
@@ -9,13 +10,25 @@ const topic = 'bench.mark'
 export const clusterName = 'bench'
 
 /** The portable type on pubsub-redis, as one node; without a cluster object around it, whose health checks are commands, too. */
-const joinOurs: JoinParty = async (url, hear) => {
+async function openOurs(url: string): Promise<AsyncDisposable & { readonly pubsub: PubSub }> {
   const context = pluginContext({ clusterName })
   const driver = await redisPubSub({ url }).create(context)
   const pubsub = new PubSub(driver, {
     ...capabilityContext('pubsub', 'redis', { clusterName }),
     node: context.node,
   })
+  return {
+    pubsub,
+    async [Symbol.asyncDispose]() {
+      await pubsub.close()
+      await driver.close()
+    },
+  }
+}
+
+export const joinOurs: JoinParty = async (url, hear) => {
+  const ours = await openOurs(url)
+  const { pubsub } = ours
   const channel = pubsub.channel<Mark>(topic, { schema: { '~standard': { version: 1, validate: asMark } } })
   await channel.subscribe(({ payload }) => hear(payload), { onGap: fail })
   return {
@@ -23,10 +36,18 @@ const joinOurs: JoinParty = async (url, hear) => {
       const { status } = await pubsub.publish(topic, mark)
       if (status !== 'sent') throw new Error(`a signal was ${status}`)
     },
-    async [Symbol.asyncDispose]() {
-      await pubsub.close()
-      await driver.close()
-    },
+    [Symbol.asyncDispose]: () => ours[Symbol.asyncDispose](),
+  }
+}
+
+/** As ours, with another subscription, whose handler takes 100 ms for each mark. */
+export const joinBesideSlow: JoinParty = async (url, hear) => {
+  const ours = await openOurs(url)
+  await ours.pubsub.subscribe('#', () => sleep(100), { onGap: 'ignore' })
+  await ours.pubsub.subscribe(topic, ({ payload }) => hear(readMark(payload)), { onGap: fail })
+  return {
+    publish: (mark) => ours.pubsub.publish(topic, mark),
+    [Symbol.asyncDispose]: () => ours[Symbol.asyncDispose](),
   }
 }
 

@@ -1,15 +1,15 @@
 /**
  * Signals on Redis: ours (the portable type on pubsub-redis), raw ioredis with XADD and XREAD, raw ioredis with PUBLISH and SUBSCRIBE, and other
  * libraries with their defaults. Of these, PUBLISH/SUBSCRIBE and the bus cannot tell what was missed, or catch up. All are on ioredis 6, @boringnode/bus too, which asks
- * for 5; the server and all nodes are on this machine, the nodes in four processes. Each mark is 190 bytes of JSON.
+ * for 5; `beside slow` is a subscription of ours whose node has another one with a handler of 100 ms, its raw the same without that one; the server and all nodes are on this machine, the nodes in four processes. Each mark is 190 bytes of JSON.
  *
  * Aims, not judged here: latency p50 <= 1 ms and p99 <= 5 ms; cpu <= 1.1 x raw; idle node <= 1 command a second; 10,000 entries <= 3 MB.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type NodeChild, type RedisServer, spawnNode, startRedis } from '@multinode/testbed'
 import type { Bench, BenchCase, Round } from './harness.ts'
-import { markOf } from './pubsub-party.ts'
-import { joinSide, sideNames } from './pubsub-sides.ts'
+import { type JoinParty, machineMs, markOf } from './pubsub-party.ts'
+import { joinBesideSlow, joinOurs, joinSide, sideNames } from './pubsub-sides.ts'
 import { SentCommands } from './sent-commands.ts'
 import { quantileOf } from './statistics.ts'
 
@@ -21,6 +21,7 @@ const bench: Bench = {
     return [
       ...underLoad(crowd),
       publishing(server),
+      besideSlow(server),
       ...[1, 5, 20, 50].map((nodes) => latencyOf(nodes, crowd)),
       idleNode(),
       memory(server),
@@ -186,6 +187,35 @@ function publishing(server: RedisServer): BenchCase {
     return quantileOf(samples, 0.5)
   }
   return { name: 'redis publish', unit: 'us p50', better: 'lower', ...ofSides(sideNames, round) }
+}
+
+const besidePerSecond = 500
+const besideForMs = 3_000
+
+function besideSlow(server: RedisServer): BenchCase {
+  const round = (join: JoinParty) => async (): Promise<number> => {
+    await server.flush()
+    const samples: number[] = []
+    await using sender = await joinOurs(server.url, () => {})
+    await using _hearer = await join(server.url, ({ sentAtMs }) => samples.push(machineMs() - sentAtMs))
+    await sleep(settleMs)
+    for (let left = (besideForMs * besidePerSecond) / 1_000; left > 0; left -= 1) {
+      await Promise.all([sender.publish(markOf('sender')), sleep(1_000 / besidePerSecond)])
+    }
+    await sleep(restMs)
+    return quantileOf(
+      samples.sort((a, b) => a - b),
+      0.99,
+    )
+  }
+  return {
+    name: 'beside slow',
+    unit: 'ms p99',
+    better: 'lower',
+    rounds: fewRounds,
+    ours: round(joinBesideSlow),
+    raw: round(joinOurs),
+  }
 }
 
 const idleForMs = 30_000
