@@ -153,7 +153,10 @@ export class LogReader {
 
   /** That the server is away is nothing to report: who calls hears of it, and health says it. */
   #reportDefect(error: unknown): void {
-    if (isMultinodeError(error) && (error.retryable || error.code === 'CLOSED')) return
+    if (isMultinodeError(error)) {
+      if (!error.retryable && error.code !== 'CLOSED') this.#parts.report(error)
+      return
+    }
     this.#parts.report(
       new MultinodeError('INTERNAL', `pubsub on redis: reading the log failed: ${String(error)}`, {
         cause: error,

@@ -40,7 +40,7 @@ export async function node(url: string, options: NodeOptions): Promise<Node> {
   }
 }
 
-function failUnlessAway(error: unknown): void {
+export function failUnlessAway(error: unknown): void {
   if (isMultinodeError(error) && error.retryable) return
   queueMicrotask(() => {
     throw error

@@ -1,8 +1,9 @@
 import { type RedisServer, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import { isMultinodeError } from '@multinode/core'
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { publishLua } from '../src/publish.lua.ts'
-import { node } from './node.ts'
+import { failUnlessAway, node } from './node.ts'
 import { Relay } from './relay.ts'
 import { faultless, SetChecker } from './set-checker.ts'
 import { allArrived, publisher, watch } from './traffic.ts'
@@ -50,6 +51,11 @@ function withoutRight(command: string, what: string): Fault {
   }
 }
 
+/** Its reader, which begins at the same time, may be refused, too. */
+function failUnlessRefused(error: unknown): void {
+  if (!isMultinodeError(error) || error.code !== 'MISCONFIGURED') failUnlessAway(error)
+}
+
 const faults: readonly Fault[] = [
   oom,
   withoutRight('evalsha', 'because scripts are forbidden'),
@@ -62,7 +68,7 @@ describe.skipIf(!serversAvailable()).concurrent.each(faults)(
     it('no signal is lost but this one, if its publisher was told, and all are in order and once', async () => {
       await using server = await startRedis({ users })
       await using relay = await Relay.start(server.urlOf('app'))
-      await using sender = await node(relay.url, { clusterName })
+      await using sender = await node(relay.url, { clusterName, report: failUnlessRefused })
       await using receiver = await node(server.url, { clusterName })
       const checker = new SetChecker()
       const { gaps } = await watch(checker, receiver)
