@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto'
 import {
+  faultless,
   figure,
+  publishAt,
   type RedisCluster,
   type RedisServer,
   serversAvailable,
+  SetChecker,
   startCluster,
   startSentinel,
   waitUntil,
@@ -13,8 +16,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { publishLua } from '../src/publish.lua.ts'
 import { node } from './node.ts'
 import { Relay } from './relay.ts'
-import { faultless, SetChecker } from './set-checker.ts'
-import { allArrived, publishAt, publisher, watch } from './traffic.ts'
+import { allArrived, publisher, watch } from './traffic.ts'
 
 const clusterName = 'shop'
 const log = '{shop:pubsub:0}:log'

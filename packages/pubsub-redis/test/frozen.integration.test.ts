@@ -1,18 +1,21 @@
 import {
+  faultless,
   figure,
   type NodeChild,
+  publishAt,
   serversAvailable,
+  SetChecker,
   spawnNode,
   startRedis,
   waitUntil,
+  type Witness,
 } from '@multinode/testbed'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { node } from './node.ts'
 import { Relay } from './relay.ts'
-import { faultless, SetChecker, type Witness } from './set-checker.ts'
-import { allArrived, BarePubSub, publishAt, publisher, watch } from './traffic.ts'
+import { allArrived, BarePubSub, publisher, watch } from './traffic.ts'
 
 const clusterName = 'shop'
 const listener = new URL('./fixtures/listener.ts', import.meta.url)

@@ -1,10 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type RedisServer, serversAvailable, startRedis, tcpProxy, waitUntil } from '@multinode/testbed'
+import {
+  faultless,
+  publishAt,
+  type RedisServer,
+  serversAvailable,
+  SetChecker,
+  startRedis,
+  tcpProxy,
+  waitUntil,
+} from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { node } from './node.ts'
-import { faultless, SetChecker } from './set-checker.ts'
-import { allArrived, publishAt, publisher, watch } from './traffic.ts'
+import { allArrived, publisher, watch } from './traffic.ts'
 
 const clusterName = 'shop'
 const log = '{shop:pubsub:0}:log'

@@ -1,11 +1,17 @@
-import { type RedisServer, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import {
+  faultless,
+  type RedisServer,
+  serversAvailable,
+  SetChecker,
+  startRedis,
+  waitUntil,
+} from '@multinode/testbed'
 import { isMultinodeError } from '@multinode/core'
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { publishLua } from '../src/publish.lua.ts'
 import { failUnlessAway, node } from './node.ts'
 import { Relay } from './relay.ts'
-import { faultless, SetChecker } from './set-checker.ts'
 import { allArrived, publisher, watch } from './traffic.ts'
 
 const publishHash = createHash('sha1').update(publishLua).digest('hex')

@@ -1,8 +1,16 @@
-import { figure, serversAvailable, startRedis, tcpProxy, waitUntil } from '@multinode/testbed'
+import {
+  faultless,
+  figure,
+  publishAt,
+  serversAvailable,
+  SetChecker,
+  startRedis,
+  tcpProxy,
+  waitUntil,
+} from '@multinode/testbed'
 import { describe, expect, it } from 'vitest'
 import { type Node, node } from './node.ts'
-import { faultless, SetChecker } from './set-checker.ts'
-import { allArrived, BarePubSub, publishAt, publisher, watch } from './traffic.ts'
+import { allArrived, BarePubSub, publisher, watch } from './traffic.ts'
 
 const clusterName = 'shop'
 

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
-import { serversAvailable, startRedis } from '@multinode/testbed'
+import { serversAvailable, SetChecker, startRedis } from '@multinode/testbed'
 import { describe, expect, it } from 'vitest'
 import { publishLua } from '../src/publish.lua.ts'
 import { node } from './node.ts'
-import { SetChecker } from './set-checker.ts'
 import { allArrived, publisher, watch } from './traffic.ts'
 import { Wire } from './wire.ts'
 

@@ -1,12 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { figure, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import {
+  faultless,
+  figure,
+  publishAt,
+  serversAvailable,
+  SetChecker,
+  startRedis,
+  waitUntil,
+} from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { node } from './node.ts'
-import { faultless, SetChecker } from './set-checker.ts'
-import { allArrived, publishAt, publisher, watch } from './traffic.ts'
+import { allArrived, publisher, watch } from './traffic.ts'
 
 const clusterName = 'shop'
 const perEpisode = 3_000

@@ -1,9 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Gap, SubscribeOptions } from '@multinode/core'
-import { waitUntil } from '@multinode/testbed'
+import { type Finding, type SetChecker, waitUntil, type Witness } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import type { Node } from './node.ts'
-import type { Finding, SetChecker, Witness } from './set-checker.ts'
 
 const topic = 'orders.changed'
 
@@ -31,19 +29,6 @@ export async function watch(
 /** @returns publishes the next signal of the node */
 export function publisher(checker: SetChecker, { pubsub }: Node): () => Promise<void> {
   return checker.publisher((mark) => pubsub.publish(topic, mark))
-}
-
-/** Calls the publishers in turn, at about so many a second in all; resolves when it has called so often. */
-export async function publishAt(
-  perSecond: number,
-  count: number,
-  publishers: readonly (() => Promise<void>)[],
-): Promise<void> {
-  const startedAtMs = performance.now()
-  for (let done = 0; done < count; await sleep(5)) {
-    const due = Math.min(count, Math.ceil(((performance.now() - startedAtMs) / 1_000) * perSecond))
-    for (; done < due; done += 1) void publishers[done % publishers.length]?.()
-  }
 }
 
 /** Resolves when nothing is buffered any more, and all has arrived or is covered by a gap. */

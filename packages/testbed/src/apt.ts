@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { claim } from './claim.ts'
-import { type Host, lookFor, lookOnPath, type Program, searchFolders } from './host.ts'
+import { type Host, lookForProgram, lookOnPath, type Program, searchFolders } from './host.ts'
 import { onExit } from './on-exit.ts'
 import { run } from './run.ts'
 import { testbedFolder } from './temp-folder.ts'
@@ -19,11 +19,11 @@ export async function findByApt(program: Program, host: Host): Promise<string> {
     everyMs: 200,
   })
   try {
-    if (!lookFor(program, searchFolders(host))) await install(aptGet, program, host)
+    if (!lookForProgram(program, host)) await install(aptGet, program, host)
   } finally {
     release()
   }
-  const path = lookFor(program, searchFolders(host))
+  const path = lookForProgram(program, host)
   if (!path) throw new Error(`the package ${program.aptPackage} brought no ${program.command}`)
   return path
 }

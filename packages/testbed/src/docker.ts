@@ -8,7 +8,7 @@ import { temporaryFolder } from './temp-folder.ts'
  * Tried only with a stand-in for `docker`: no machine of this project has had an engine so far.
  */
 export async function findByDocker({ command, docker: source }: Program, host: Host): Promise<string> {
-  if (!source) throw new Error('no official image has it')
+  if (!source) throw new Error('no official image has it as one file')
   const client = lookOnPath('docker', host)
   if (!client) throw new Error('no docker on PATH')
   const docker = (timeoutMs: number, ...args: string[]) => run(client, args, { env: host.env, timeoutMs })

@@ -1,8 +1,8 @@
 import { findByApt } from './apt.ts'
 import { findByDocker } from './docker.ts'
-import { type Host, lookFor, type Program, searchFolders, thisHost } from './host.ts'
+import { type Host, lookFor, lookForProgram, type Program, thisHost } from './host.ts'
 
-export type ProgramName = 'redis-server' | 'openssl' | 'libfaketime'
+export type ProgramName = 'redis-server' | 'rabbitmq-server' | 'openssl' | 'libfaketime'
 
 const programs: Record<ProgramName, Program> = {
   'redis-server': {
@@ -10,14 +10,20 @@ const programs: Record<ProgramName, Program> = {
     aptPackage: 'redis-server',
     docker: { image: 'redis:7-bookworm', path: '/usr/local/bin/redis-server' },
   },
+  // With rabbitmqctl beside it; Erlang, which it needs, is many files and no program to copy.
+  'rabbitmq-server': { command: 'rabbitmq-server', aptPackage: 'rabbitmq-server', hasWrapper: true },
   openssl: { command: 'openssl', aptPackage: 'openssl' },
   // The variant for several threads, which Node has.
   libfaketime: { command: 'libfaketimeMT.so.1', aptPackage: 'libfaketime', isLibrary: true },
 }
 
 /** What the tests need on this system; preloading libfaketime works on Linux. */
-export const neededPrograms: readonly ProgramName[] =
-  process.platform === 'linux' ? ['redis-server', 'openssl', 'libfaketime'] : ['redis-server', 'openssl']
+export const neededPrograms: readonly ProgramName[] = [
+  'redis-server',
+  'rabbitmq-server',
+  'openssl',
+  ...(process.platform === 'linux' ? (['libfaketime'] as const) : []),
+]
 
 export interface FoundProgram extends Program {
   readonly path: string
@@ -78,7 +84,7 @@ function findInTestBin(program: Program, { env }: Host): string {
 }
 
 function findOnPath(program: Program, host: Host): string {
-  const path = lookFor(program, searchFolders(host))
+  const path = lookForProgram(program, host)
   if (!path) throw new Error('not there, nor in the usual folders')
   return path
 }

@@ -9,6 +9,8 @@ export interface Program {
   readonly docker?: { readonly image: string; readonly path: string }
   /** A library is read by the loader, and need not be executable. */
   readonly isLibrary?: boolean
+  /** A script of the same name in `wrapperFolders` is not the program. */
+  readonly hasWrapper?: boolean
 }
 
 /** What finding a program depends on; the tests give another one. */
@@ -16,6 +18,8 @@ export interface Host {
   readonly env: NodeJS.ProcessEnv
   /** Searched after PATH, which often lacks the sbin folders. */
   readonly usualFolders: readonly string[]
+  /** Where packages put scripts that start a program as their own user, on the system's own folders. */
+  readonly wrapperFolders: readonly string[]
   readonly isRoot: boolean
   readonly servicePolicyFile: string
   announce(line: string): void
@@ -34,7 +38,9 @@ export const thisHost: Host = {
     `/usr/lib/${debianArchitecture()}/faketime`,
     '/usr/lib64/faketime',
     '/usr/local/lib/faketime',
+    '/usr/lib/rabbitmq/bin',
   ],
+  wrapperFolders: ['/usr/sbin', '/sbin'],
   isRoot: process.getuid?.() === 0,
   servicePolicyFile: '/usr/sbin/policy-rc.d',
   announce: (line) => process.stderr.write(`testbed: ${line}\n`),
@@ -46,15 +52,30 @@ export function searchFolders({ env, usualFolders }: Host): readonly string[] {
 }
 
 export function lookOnPath(command: string, host: Host): string | undefined {
-  return lookIn(searchFolders(host), command, constants.X_OK)
+  return lookIn(searchFolders(host), command)
 }
 
-/** In those folders: a file that may be executed, or read if it is a library. */
+/** On PATH and in the usual folders: a file that may be executed, or read if it is a library. */
+export function lookForProgram(program: Program, host: Host): string | undefined {
+  const folders = searchFolders(host)
+  const { wrapperFolders } = host
+  return lookFor(
+    program,
+    program.hasWrapper ? folders.filter((each) => !wrapperFolders.includes(each)) : folders,
+  )
+}
+
+/** The same in those folders. */
 export function lookFor({ command, isLibrary }: Program, folders: readonly string[]): string | undefined {
   return lookIn(folders, command, isLibrary ? constants.R_OK : constants.X_OK)
 }
 
-function lookIn(folders: readonly string[], file: string, access: number): string | undefined {
+/** The first file of this name in those folders. */
+export function lookIn(
+  folders: readonly string[],
+  file: string,
+  access: number = constants.X_OK,
+): string | undefined {
   return folders.map((folder) => join(folder, file)).find((path) => isFile(path, access))
 }
 

@@ -20,7 +20,8 @@ afterEach(() => {
 function host(env: Record<string, string>, isRoot = false): Host {
   return {
     env: { PATH: folder('path'), ...env },
-    usualFolders: [folder('sbin')],
+    usualFolders: [folder('sbin'), folder('lib')],
+    wrapperFolders: [folder('sbin')],
     isRoot,
     servicePolicyFile: join(root.path, 'policy'),
     announce: (line) => announced.push(line),
@@ -87,6 +88,12 @@ it('overlooks a file that is not executable, and a folder of that name', async (
   expect(await findProgram('redis-server', host({ MULTINODE_TEST_BIN: folder('own') }))).toMatchObject({
     path,
   })
+})
+
+it('overlooks the wrapper of a program that has one', async () => {
+  script('sbin', 'rabbitmq-server')
+  const path = script('lib', 'rabbitmq-server')
+  expect(await findProgram('rabbitmq-server', host({}))).toMatchObject({ path, source: 'PATH' })
 })
 
 it('copies the binary out of the image when a Docker engine answers', async () => {
@@ -169,7 +176,7 @@ it('shows the end of what apt-get said when it fails', async () => {
 
 it('finds a library that is not executable, and names its file in the ways out', async () => {
   await expect(findProgram('libfaketime', host({}))).rejects.toThrow(
-    `  Docker: no official image has it
+    `  Docker: no official image has it as one file
   apt: no apt-get: this is not a Debian-like system
 Do one of these:
   install it (apt-get install libfaketime)

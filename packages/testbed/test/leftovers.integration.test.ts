@@ -24,27 +24,50 @@ function ownerOf(claim: string): string {
   }
 }
 
+/** With what they started themselves: an Erlang node has helpers of its own. */
+function descendantsOf(pid: number): number[] {
+  return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)])
+}
+
+function childrenOf(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+  return children === '' ? [] : children.split(' ').map(Number)
+}
+
+// A RabbitMQ beside other tests takes a while.
+const options = { timeout: 120_000 }
+
 // Its servers are found in /proc, and the death signal is a thing of Linux.
-describe.runIf(serversAvailable() && process.platform === 'linux')('a process that started several', () => {
-  it.concurrent.each([
-    { topology: 'sentinel', signal: 'SIGKILL', servers: 6, claims: 6 },
-    { topology: 'cluster', signal: 'SIGKILL', servers: 3, claims: 6 },
-    { topology: 'sentinel', signal: 'SIGINT', servers: 6, claims: 6 },
-  ] as const)('leaves none of a $topology after $signal', async ({ topology, signal, servers, claims }) => {
-    await using child = await spawnNode(driver, { args: [topology] })
-    await child.nextLine('started', 15_000)
-    const { pid } = child
-    const pids = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number)
-    expect(pids).toHaveLength(servers)
-    expect(foldersOf(pid)).toHaveLength(servers)
-    expect(claimsOf(pid)).toHaveLength(claims)
-    await child.kill(signal)
-    await waitUntil('the servers to be gone', () => pids.every((each) => processState(each) === 'gone'))
-    if (signal === 'SIGKILL') {
-      sweepTemporaryFolders()
-      sweepPortClaims()
-    }
-    expect(foldersOf(pid)).toEqual([])
-    expect(claimsOf(pid)).toEqual([])
-  })
-})
+describe.runIf(serversAvailable() && process.platform === 'linux')(
+  'a process that started several',
+  options,
+  () => {
+    it.concurrent.each([
+      { topology: 'sentinel', signal: 'SIGKILL', servers: 6, claims: 6 },
+      { topology: 'cluster', signal: 'SIGKILL', servers: 3, claims: 6 },
+      { topology: 'sentinel', signal: 'SIGINT', servers: 6, claims: 6 },
+      // One of its two is an epmd, which has a port and no folder.
+      { topology: 'rabbitmq', signal: 'SIGKILL', servers: 2, folders: 1, claims: 3 },
+      { topology: 'rabbitmq', signal: 'SIGINT', servers: 2, folders: 1, claims: 3 },
+    ] as const)(
+      'leaves none of a $topology after $signal',
+      async ({ topology, signal, servers, folders = servers, claims }) => {
+        await using child = await spawnNode(driver, { args: [topology] })
+        await child.nextLine('started', 60_000)
+        const { pid } = child
+        expect(childrenOf(pid)).toHaveLength(servers)
+        const pids = descendantsOf(pid)
+        expect(foldersOf(pid)).toHaveLength(folders)
+        expect(claimsOf(pid)).toHaveLength(claims)
+        await child.kill(signal)
+        await waitUntil('the servers to be gone', () => pids.every((each) => processState(each) === 'gone'))
+        if (signal === 'SIGKILL') {
+          sweepTemporaryFolders()
+          sweepPortClaims()
+        }
+        expect(foldersOf(pid)).toEqual([])
+        expect(claimsOf(pid)).toEqual([])
+      },
+    )
+  },
+)

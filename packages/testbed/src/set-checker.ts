@@ -1,4 +1,4 @@
-import { waitUntil } from '@multinode/testbed'
+import { waitUntil } from './wait-until.ts'
 
 /** What was published: by whom, and as which one of that publisher. */
 export type Mark = readonly [publisher: number, index: number]
