@@ -30,19 +30,34 @@ export function chooseAddress(
   return url === undefined ? undefined : { url, source: `the default of ${backend}`, isDefault: true }
 }
 
+const rabbitmqParts = ['RABBITMQ_HOST', 'RABBITMQ_PORT', 'RABBITMQ_USER', 'RABBITMQ_PWD', 'RABBITMQ_VHOST']
+
 function readSharedAddress(backend: string, variables: Variables): Variable | undefined {
   const url = variables.read([`${backend.toUpperCase()}_URL`])
-  if (backend !== 'rabbitmq') return url
+  return backend === 'rabbitmq' ? readRabbitmqAddress(url, variables) : url
+}
+
+/** A URL or its parts. What comes with the prefix comes first; of the same rank, both are a contradiction. */
+function readRabbitmqAddress(url: Variable | undefined, variables: Variables): Variable | undefined {
+  const parts = rabbitmqParts.flatMap((name) => variables.read([name]) ?? [])
   const host = variables.read(['RABBITMQ_HOST'])
-  if (url !== undefined && host !== undefined && variables.isPrefixed(url) === variables.isPrefixed(host)) {
+  const isUrlFirst = url !== undefined && variables.isPrefixed(url)
+  const [rival] = parts.filter((part) => !isUrlFirst || variables.isPrefixed(part))
+  if (rival === undefined) return url
+  const isHostFirst = host !== undefined && variables.isPrefixed(host) && !isUrlFirst
+  if (url !== undefined && !isHostFirst) {
     throw new MultinodeError(
       'MISCONFIGURED',
-      `${url.name} and ${host.name} are both set and say the same thing in two ways: keep one of them.`,
-      { details: { variables: [url.name, host.name] } },
+      `${url.name} and ${rival.name} are both set and say the same thing in two ways: keep one of them.`,
+      { details: { variables: [url.name, rival.name] } },
     )
   }
-  const isHostFirst = host !== undefined && variables.isPrefixed(host)
-  return url !== undefined && !isHostFirst ? url : host && composeRabbitmqUrl(host, variables)
+  if (host !== undefined) return composeRabbitmqUrl(host, variables)
+  throw new MultinodeError(
+    'MISCONFIGURED',
+    `${rival.name} is set without RABBITMQ_HOST: name the server, or give the whole address as RABBITMQ_URL.`,
+    { details: { variable: rival.name } },
+  )
 }
 
 function composeRabbitmqUrl(host: Variable, variables: Variables): Variable {

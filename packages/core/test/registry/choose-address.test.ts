@@ -86,11 +86,6 @@ describe('the address of RabbitMQ', () => {
       },
       'amqp://a%3Ab:p%40ss%2Fw%25rd@mq:5673/%2Fshop',
     ],
-    [
-      'a port, a user and a password without a host',
-      { RABBITMQ_PORT: '5673' },
-      'amqp://guest:guest@localhost:5672',
-    ],
   ])('from %s', (_, env, url) => {
     expect(rabbitmqUrl(env)).toBe(url)
   })
@@ -130,6 +125,54 @@ describe('the address of RabbitMQ', () => {
         details: { variables: ['RABBITMQ_URL', 'RABBITMQ_HOST'] },
       }),
     )
+  })
+
+  test.each(['RABBITMQ_PORT', 'RABBITMQ_USER', 'RABBITMQ_PWD', 'RABBITMQ_VHOST'])(
+    'refuses %s without a host, instead of passing it over',
+    (name) => {
+      const secret = 'hunter2'
+      expect(() => rabbitmqUrl({ [name]: secret })).toThrow(
+        expect.objectContaining({
+          code: 'MISCONFIGURED',
+          details: { variable: name },
+          message: `${name} is set without RABBITMQ_HOST: name the server, or give the whole address as RABBITMQ_URL.`,
+        }),
+      )
+    },
+  )
+
+  test.each(['RABBITMQ_PORT', 'RABBITMQ_USER', 'RABBITMQ_PWD', 'RABBITMQ_VHOST'])(
+    'refuses %s besides a URL, instead of passing it over',
+    (name) => {
+      expect(() => rabbitmqUrl({ RABBITMQ_URL: 'amqp://a', [name]: '1' })).toThrow(
+        expect.objectContaining({ code: 'MISCONFIGURED', details: { variables: ['RABBITMQ_URL', name] } }),
+      )
+    },
+  )
+
+  test.each<readonly [string, Environment, string]>([
+    [
+      'a URL, whatever is said without',
+      { SHOP_RABBITMQ_URL: 'amqp://shop', RABBITMQ_HOST: 'a', RABBITMQ_USER: 'u' },
+      'amqp://shop',
+    ],
+    [
+      'a host, whatever URL is said without',
+      { SHOP_RABBITMQ_HOST: 'shop', RABBITMQ_URL: 'amqp://a' },
+      'amqp://guest:guest@shop:5672/%2F',
+    ],
+    [
+      'a user for a host without',
+      { SHOP_RABBITMQ_USER: 'u', RABBITMQ_HOST: 'mq' },
+      'amqp://u:guest@mq:5672/%2F',
+    ],
+  ])('with a prefix, takes %s', (_, env, url) => {
+    expect(addressOf('queue', 'rabbitmq', env, 'SHOP_')?.url).toBe(url)
+  })
+
+  test('with a prefix, refuses a user besides a URL without', () => {
+    const env = { SHOP_RABBITMQ_USER: 'u', RABBITMQ_URL: 'amqp://a' }
+    expect(() => addressOf('queue', 'rabbitmq', env, 'SHOP_')).toThrow('RABBITMQ_URL and SHOP_RABBITMQ_USER')
   })
 
   test('an own address wins, whatever is said for all', () => {

@@ -1,0 +1,7 @@
+export { checkRabbitmqOptions, openRabbitmq, type RabbitmqOptions } from './open-rabbitmq.ts'
+export { type ChannelOptions, type ConnectionState, RabbitmqConnection } from './rabbitmq-connection.ts'
+export { type ConsumeOptions, Consumer, type Delivery } from './consumer.ts'
+export { type OutgoingMessage, Publisher, type PublisherOptions } from './publisher.ts'
+export { SupervisedChannel } from './supervised-channel.ts'
+export { type RabbitmqErrorOrigin, toRabbitmqError } from './rabbitmq-errors.ts'
+export type { PasswordFunction, RabbitmqSettings, SnakeCaseRabbitmqSettings } from './rabbitmq-settings.ts'
