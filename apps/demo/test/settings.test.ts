@@ -1,4 +1,4 @@
-import { type RedisServer, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import { type RedisServer, serversAvailable, startRabbitmq, startRedis, waitUntil } from '@multinode/testbed'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { dataFolder, type PrintShop, readJson, refusal, startShop } from './support/print-shop.ts'
 
@@ -31,6 +31,29 @@ test('a settings change is in force at once on the node that took it', async () 
   })
   await shop.order('poster', 3)
 })
+
+test.skipIf(!serversAvailable())(
+  'a settings change reaches all nodes through RabbitMQ, with no other change',
+  async () => {
+    const [redis, rabbitmq] = await Promise.all([startRedis(), startRabbitmq()])
+    onTestFinished(async () => void (await Promise.all([redis.stop(), rabbitmq.stop()])))
+    const { port } = new URL(rabbitmq.url)
+    const ofSignals = { PUBSUB_ADAPTER: 'rabbitmq', RABBITMQ_HOST: '127.0.0.1', RABBITMQ_PORT: port }
+    const env = { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url, ...ofSignals, DATA_DIR: dataFolder() }
+    const shops = await Promise.all(['press-1', 'press-2'].map((id) => startShop({ ...env, NODE_ID: id })))
+    for (const [index, shop] of shops.entries()) {
+      await change(shop, index + 5)
+      await waitUntil('both nodes to have it', async () =>
+        (await Promise.all(shops.map(maxQuantityOf))).every((each) => each === index + 5),
+      )
+    }
+    for (const { child } of shops) {
+      expect(child.output()).toContain('pubsub is on rabbitmq at amqp://guest:***@127.0.0.1')
+      expect(child.output()).toContain('lock is on redis')
+    }
+  },
+  60_000,
+)
 
 describe.skipIf(!serversAvailable())('with signals on Redis', () => {
   async function threeShops(redis: RedisServer): Promise<PrintShop[]> {

@@ -3,7 +3,13 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createCluster } from '@multinode/core'
-import { type RedisServer, serversAvailable, startRedis } from '@multinode/testbed'
+import {
+  type RabbitmqServer,
+  type RedisServer,
+  serversAvailable,
+  startRabbitmq,
+  startRedis,
+} from '@multinode/testbed'
 import { redisWorkerIds } from '@multinode/workerid-redis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { markdownBlocks } from '../support/markdown-blocks.ts'
@@ -13,7 +19,7 @@ const workspace = fileURLToPath(new URL('../../..', import.meta.url))
 // Not under node_modules, where Node does not strip types, and inside the lab, so that packages resolve.
 const folder = fileURLToPath(new URL('../.examples', import.meta.url))
 const pages = globSync(['README.md', 'packages/*/README.md', 'docs/*.md'], { cwd: workspace }).sort()
-const written = 'redis://localhost:6379/0'
+const written = { redis: 'redis://localhost:6379/0', rabbitmq: 'amqp://guest:guest@localhost:5672' }
 
 type Example = { page: string; number: number; code: string }
 
@@ -27,9 +33,10 @@ const examples = (await Promise.all(pages.map(examplesOf))).flat()
 
 describe.skipIf(!serversAvailable())('examples in the documentation', () => {
   let redis: RedisServer
+  let rabbitmq: RabbitmqServer
 
   beforeAll(async () => {
-    redis = await startRedis()
+    ;[redis, rabbitmq] = await Promise.all([startRedis(), startRabbitmq()])
     await Promise.all(['examples', 'shop'].map(startFirst))
     await mkdir(folder, { recursive: true })
   })
@@ -42,9 +49,15 @@ describe.skipIf(!serversAvailable())('examples in the documentation', () => {
   }
 
   afterAll(async () => {
-    await redis?.stop()
+    await Promise.all([redis?.stop(), rabbitmq?.stop()])
     await rm(folder, { recursive: true, force: true })
   })
+
+  /** As an operator would set it for the adapter of that page. */
+  function envOf(page: string): Record<string, string> {
+    if (page.includes('-redis')) return { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }
+    return page.includes('-rabbitmq') ? { PUBSUB_ADAPTER: 'rabbitmq', RABBITMQ_URL: rabbitmq.url } : {}
+  }
 
   test('there are some', () => {
     expect(examples.map(({ page }) => page)).toEqual(
@@ -54,9 +67,11 @@ describe.skipIf(!serversAvailable())('examples in the documentation', () => {
 
   test.each(examples)('example $number of $page runs as it is written', async ({ page, number, code }) => {
     const file = join(folder, `${page.replaceAll(/\W/g, '-')}-${number}.ts`)
-    await writeFile(file, code.replaceAll(written, redis.url))
-    const adapter = page.includes('-redis') ? { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url } : {}
-    const env = { PATH: process.env['PATH'], CLUSTER_NAME: 'examples', ...adapter }
+    await writeFile(
+      file,
+      code.replaceAll(written.redis, redis.url).replaceAll(written.rabbitmq, rabbitmq.url),
+    )
+    const env = { PATH: process.env['PATH'], CLUSTER_NAME: 'examples', ...envOf(page) }
     const outcome = await tryRun(process.execPath, [file], { cwd: workspace, env, deadlineMs: 20_000 })
     expect(outcome).toMatchObject({ exitCode: 0, stderr: '' })
     expect(outcome.stdout).not.toBe('')

@@ -1,0 +1,261 @@
+import type { Consumer, Delivery, Publisher, RabbitmqConnection } from '@multinode/connection-rabbitmq'
+import {
+  type Clock,
+  type Gap,
+  type GapReason,
+  type IncomingSignal,
+  MultinodeError,
+  pause,
+  type SignalReceiver,
+  type Timer,
+  withDeadline,
+} from '@multinode/core'
+import { type BusMessage, readBusMessage, toHelloMessage } from './bus-message.ts'
+import type { BusQueue } from './bus-queue.ts'
+import { SourceLedger } from './source-ledger.ts'
+
+export interface BusReaderParts {
+  readonly connection: RabbitmqConnection
+  readonly publisher: Publisher
+  readonly queue: BusQueue
+  readonly receiver: SignalReceiver
+  /** This node's incarnation. */
+  readonly source: string
+  readonly clock: Clock
+  readonly callTimeoutMs: number
+  readonly report: (error: unknown) => void
+}
+
+/** How many deliveries may be on their way, or wait for handlers. */
+const prefetch = 256
+const helloPauseMs = 250
+/** For the entry that was read last to come again: a server that has it sends it at once. */
+const anchorMs = 2_000
+/** For what the server has to arrive. */
+const patienceMs = 5_000
+
+/**
+ * `seeking`: everything is left out up to the hello that was sent last, which is where reading begins. `anchoring`: the first delivery must be the
+ * one that was read last. `reading`: each one is delivered, or shows a loss.
+ */
+type Phase = 'seeking' | 'anchoring' | 'reading'
+
+interface Received {
+  readonly attachment: number
+  readonly delivery: Delivery
+}
+
+/**
+ * Reads the bus from a hello of its own on, for ever. Every attachment sends one: what is read next is then either what was read last (in a stream), or shows
+ * that it is lost, also when nobody publishes. AMQP says nothing of that by itself: an offset before a stream is silently moved to its begin, and one behind it never comes.
+ */
+export class BusReader {
+  readonly #parts: BusReaderParts
+  readonly #ledger = new SourceLedger()
+  readonly #ending = new AbortController()
+  readonly #suspects = new Map<string, number | undefined>()
+  #consumer: Consumer
+  #attachment = 0
+  #phase: Phase = 'seeking'
+  #anchor: { readonly offset: number; readonly id: string } | undefined
+  #hello = ''
+  #hellos = 0
+  /** Until it comes back. */
+  #helloSentAtMs: number | undefined
+  /** To be told where reading begins. */
+  #gap: Gap | undefined
+  #received: Received[] = []
+  #isWorking = false
+  #anchorTimer: Timer | undefined
+  #hasBegun = false
+  #onBegun: () => void = () => {}
+
+  constructor(parts: BusReaderParts) {
+    this.#parts = parts
+    this.#consumer = this.#attach()
+  }
+
+  /** Resolves when all that is accepted from then on is read, or told as a gap. */
+  async begun(timeoutMs: number): Promise<void> {
+    const { clock } = this.#parts
+    const startedAtMs = clock.monotonicMs()
+    const begun = new Promise<void>((resolve) => (this.#onBegun = resolve))
+    await this.#consumer.whenAttached(timeoutMs)
+    const leftMs = Math.max(1, timeoutMs - (clock.monotonicMs() - startedAtMs))
+    await withDeadline(clock, leftMs, begun, () => {
+      return new MultinodeError(
+        'TIMEOUT',
+        'pubsub on rabbitmq: the hello of this node did not come back in time.',
+        {
+          capability: 'pubsub',
+          backend: 'rabbitmq',
+        },
+      )
+    })
+  }
+
+  /** To be told every few seconds what a publisher knows to be accepted: what does not come, although nothing else does, is lost, or this reader is stuck. */
+  heard(source: string, accepted: number): void {
+    if (this.#isWorking) return
+    const { clock } = this.#parts
+    if (this.#helloSentAtMs !== undefined && clock.monotonicMs() - this.#helloSentAtMs > patienceMs)
+      this.#attachAnew()
+    if (this.#phase !== 'reading') return
+    const last = this.#ledger.last(source)
+    if (!this.#ledger.isBehind(source, accepted)) {
+      this.#suspects.delete(source)
+      return
+    }
+    const isStill = this.#suspects.has(source) && this.#suspects.get(source) === last
+    this.#suspects.set(source, last)
+    if (!isStill) return
+    this.#lose('queue-lost')
+    this.#attachAnew()
+  }
+
+  async close(): Promise<void> {
+    this.#ending.abort()
+    this.#anchorTimer?.cancel()
+    await this.#consumer.close()
+  }
+
+  #attachAnew(): void {
+    this.#helloSentAtMs = undefined
+    void this.#consumer.close()
+    this.#consumer = this.#attach()
+  }
+
+  #attach(): Consumer {
+    const { connection, queue } = this.#parts
+    const attach = {
+      get queue() {
+        return queue.name
+      },
+      prefetch,
+      exclusive: !queue.isStream,
+      setup: async (channel: Parameters<BusQueue['declare']>[0]) => {
+        const isKept = await queue.declare(channel)
+        if (!isKept && this.#hasBegun) this.#lose('queue-lost')
+      },
+      args: () => this.#begin(),
+      onAttached: () => this.#attached(),
+    }
+    return connection.consume(attach, (delivery) => this.#receive(delivery))
+  }
+
+  /** An attachment begins: what comes from earlier ones counts no more. */
+  #begin(): Record<string, unknown> {
+    this.#attachment += 1
+    this.#anchorTimer?.cancel()
+    const { isStream } = this.#parts.queue
+    if (isStream && this.#phase !== 'seeking') this.#phase = 'anchoring'
+    if (!isStream) return {}
+    return { 'x-stream-offset': this.#phase === 'seeking' ? 'next' : this.#anchor?.offset }
+  }
+
+  #attached(): void {
+    void this.#sendHello()
+    if (this.#phase !== 'anchoring') return
+    const attachment = this.#attachment
+    // Behind the end of a stream that began anew nothing comes, not even what is sent now.
+    const giveUp = (): void => {
+      if (this.#phase !== 'anchoring' || attachment !== this.#attachment) return
+      this.#lose('epoch')
+      this.#attachAnew()
+    }
+    this.#anchorTimer = this.#parts.clock.setTimer(giveUp, anchorMs, 'background')
+  }
+
+  /** Until it was sent, or another one is. */
+  async #sendHello(): Promise<void> {
+    const { publisher, queue, source, clock, callTimeoutMs } = this.#parts
+    const { signal } = this.#ending
+    this.#hellos += 1
+    const id = `${source}/hello-${this.#hellos}`
+    this.#hello = id
+    this.#helloSentAtMs = undefined
+    while (this.#hello === id && !signal.aborted) {
+      try {
+        await publisher.publish(toHelloMessage(queue.name, id), callTimeoutMs)
+        this.#helloSentAtMs = clock.monotonicMs()
+        return
+      } catch {
+        await pause(clock, helloPauseMs, signal)
+      }
+    }
+  }
+
+  #receive(delivery: Delivery): void {
+    this.#received.push({ attachment: this.#attachment, delivery })
+    if (!this.#isWorking) void this.#work()
+  }
+
+  /** Never rejects. */
+  async #work(): Promise<void> {
+    this.#isWorking = true
+    // What came in this turn is delivered together.
+    await Promise.resolve()
+    while (this.#received.length > 0 && !this.#ending.signal.aborted) {
+      const batch = this.#received
+      this.#received = []
+      const signals = batch.flatMap((each) => this.#judge(each) ?? [])
+      if (signals.length > 0) await this.#parts.receiver.receive(signals)
+      for (const { delivery } of batch) delivery.ack()
+    }
+    this.#isWorking = false
+  }
+
+  #judge({ attachment, delivery }: Received): IncomingSignal | undefined {
+    if (attachment !== this.#attachment) return undefined
+    let message: BusMessage
+    try {
+      message = readBusMessage(delivery.message)
+    } catch (error) {
+      this.#parts.report(error)
+      return undefined
+    }
+    const { id, offset } = message
+    if (id === this.#hello) this.#helloSentAtMs = undefined
+    if (this.#phase === 'anchoring') return this.#anchored(message)
+    if (this.#phase === 'seeking' && id !== this.#hello) return undefined
+    if (offset !== undefined) this.#anchor = { offset, id }
+    if (this.#phase === 'seeking') return this.#reachEnd()
+    return message.kind === 'signal' ? this.#follow(message) : undefined
+  }
+
+  #anchored({ id, offset = -1 }: BusMessage): undefined {
+    this.#phase = 'reading'
+    this.#anchorTimer?.cancel()
+    const anchor = this.#anchor
+    if (anchor === undefined || (anchor.offset === offset && anchor.id === id)) return
+    this.#lose(offset > anchor.offset && id !== this.#hello ? 'trimmed' : 'epoch')
+    // This one may be the hello of this attachment, so another one is needed.
+    void this.#sendHello()
+  }
+
+  #reachEnd(): undefined {
+    this.#phase = 'reading'
+    this.#hasBegun = true
+    this.#ledger.forget()
+    this.#suspects.clear()
+    if (this.#gap !== undefined) this.#parts.receiver.gap(this.#gap)
+    this.#gap = undefined
+    this.#onBegun()
+  }
+
+  #follow({ source, sequence, firstUnaccepted, topic, data }: BusMessage): IncomingSignal | undefined {
+    const signal = { lane: 0, source, sequence, topic, data }
+    if (sequence === 0) return signal
+    const { isNext, missed } = this.#ledger.take(source, sequence, firstUnaccepted)
+    if (missed === 0) return isNext ? signal : undefined
+    this.#lose(this.#parts.queue.isStream ? 'rewind' : 'trimmed', missed)
+    void this.#sendHello()
+    return undefined
+  }
+
+  /** What comes up to the next hello is left out: the app reads it anew. */
+  #lose(reason: GapReason, missed?: number): void {
+    this.#gap ??= { reason, missed }
+    this.#phase = 'seeking'
+  }
+}

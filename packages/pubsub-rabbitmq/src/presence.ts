@@ -1,0 +1,193 @@
+import type { Consumer, Delivery, Publisher, RabbitmqConnection } from '@multinode/connection-rabbitmq'
+import {
+  type Clock,
+  type Member,
+  MultinodeError,
+  type SignalReceiver,
+  type Timer,
+  withDeadline,
+} from '@multinode/core'
+import type { BusNames } from './bus-names.ts'
+
+const everyMs = 3_000
+/** How long after it was heard last a node counts as dead. */
+const aliveMs = 10_000
+/** As long as this its timer may be late; then it was this process that stood still, and not the others that were silent. */
+const lateMs = 1_000
+
+export interface PresenceParts {
+  readonly connection: RabbitmqConnection
+  readonly names: BusNames
+  readonly receiver: SignalReceiver
+  readonly member: Member
+  readonly clock: Clock
+  /** The last number of this node that was accepted. */
+  readonly accepted: () => number
+  /** To be told what other publishers, and this one, know to be accepted. */
+  readonly onHeard: (source: string, accepted: number) => void
+}
+
+/** What a node says of itself every few seconds, to all. */
+interface Heartbeat {
+  readonly v: 1
+  /** `came`: all others answer at once. */
+  readonly what: 'came' | 'here' | 'left'
+  readonly member: Member
+  readonly accepted: number
+}
+
+/** Says every three seconds that this node is there, and hears who else is. Nothing of it is kept: who hears nothing for ten seconds is alone. */
+export class Presence {
+  readonly #parts: PresenceParts
+  readonly #publisher: Publisher
+  readonly #consumer: Consumer
+  readonly #members = new Map<string, { readonly member: Member; heardAtMs: number }>()
+  #queues = 0
+  #timer: Timer | undefined
+  #dueMs = 0
+  #isEnded = false
+  #onHeardSelf: () => void = () => {}
+
+  constructor(parts: PresenceParts) {
+    const { connection, names, member, clock } = parts
+    this.#parts = parts
+    this.#publisher = connection.publisher({
+      name: 'heartbeats',
+      confirmTimeoutMs: everyMs,
+      setup: async (channel) => {
+        await channel.assertExchange(names.presence, 'fanout', { durable: true })
+      },
+    })
+    this.#members.set(member.incarnation, { member, heardAtMs: clock.monotonicMs() })
+    const queue = (): string => `${names.presence}.${member.incarnation}.${this.#queues}`
+    const attach = {
+      // Another one each time: the server may still take a former one for used.
+      get queue() {
+        return queue()
+      },
+      prefetch: 0,
+      noAck: true,
+      setup: async (
+        channel: Parameters<NonNullable<Parameters<typeof connection.consume>[0]['setup']>>[0],
+      ) => {
+        await channel.assertExchange(names.presence, 'fanout', { durable: true })
+        await channel.assertQueue(queue(), { exclusive: true, autoDelete: true, durable: false })
+        await channel.bindQueue(queue(), names.presence, '')
+      },
+      onAttached: () => this.#say('came'),
+      onDetached: () => (this.#queues += 1),
+    }
+    this.#consumer = connection.consume(attach, (delivery) => this.#hear(delivery))
+  }
+
+  /** Resolves when this node heard itself. */
+  async start(timeoutMs: number): Promise<void> {
+    const heard = new Promise<void>((resolve) => (this.#onHeardSelf = resolve))
+    const { clock } = this.#parts
+    await withDeadline(clock, timeoutMs, heard, () => {
+      return new MultinodeError(
+        'TIMEOUT',
+        'pubsub on rabbitmq: the first heartbeat did not come back in time.',
+        {
+          capability: 'pubsub',
+          backend: 'rabbitmq',
+        },
+      )
+    })
+    this.#schedule()
+  }
+
+  async leave(timeoutMs: number): Promise<void> {
+    this.#end()
+    await this.#send('left', timeoutMs)
+  }
+
+  async close(): Promise<void> {
+    this.#end()
+    await Promise.all([this.#consumer.close(), this.#publisher.close()])
+  }
+
+  #end(): void {
+    this.#isEnded = true
+    this.#timer?.cancel()
+  }
+
+  #schedule(): void {
+    const { clock } = this.#parts
+    this.#dueMs = clock.monotonicMs() + everyMs
+    this.#timer = clock.setTimer(() => this.#tick(), everyMs, 'background')
+  }
+
+  #tick(): void {
+    const { clock, receiver, connection, member } = this.#parts
+    const nowMs = clock.monotonicMs()
+    this.#say('here')
+    this.#schedule()
+    // Who is blocked by the server says nothing, like all the others.
+    const wasAway = nowMs - this.#dueMs > lateMs || connection.state.status === 'blocked'
+    const self = this.#members.get(member.incarnation)
+    if (wasAway) for (const each of this.#members.values()) each.heardAtMs = nowMs
+    if (self !== undefined && nowMs - self.heardAtMs > aliveMs) {
+      // Who cannot hear itself knows nothing of the others.
+      receiver.isolated(true)
+      return
+    }
+    const gone = [...this.#members].filter(([, { heardAtMs }]) => nowMs - heardAtMs > aliveMs)
+    for (const [incarnation] of gone) this.#members.delete(incarnation)
+    if (gone.length > 0) this.#tellMembers()
+  }
+
+  #say(what: Heartbeat['what']): void {
+    // The next one comes soon.
+    if (!this.#isEnded) this.#send(what, everyMs).catch(() => {})
+  }
+
+  #send(what: Heartbeat['what'], timeoutMs: number): Promise<void> {
+    const { names, member, accepted } = this.#parts
+    const heartbeat: Heartbeat = { v: 1, what, member, accepted: accepted() }
+    const content = Buffer.from(JSON.stringify(heartbeat))
+    return this.#publisher.publish({ exchange: names.presence, routingKey: '', content }, timeoutMs)
+  }
+
+  #hear({ message }: Delivery): void {
+    const { receiver, clock, member: self, onHeard } = this.#parts
+    const { what, member, accepted } = readHeartbeat(message.content)
+    const { incarnation } = member
+    if (this.#isEnded) return
+    if (what === 'left') {
+      if (this.#members.delete(incarnation)) this.#tellMembers()
+      return
+    }
+    const isNew = !this.#members.has(incarnation)
+    const isSelf = incarnation === self.incarnation
+    this.#members.set(incarnation, { member, heardAtMs: clock.monotonicMs() })
+    if (isSelf) {
+      receiver.isolated(false)
+      this.#onHeardSelf()
+    }
+    if (what === 'came' && !isSelf) this.#say('here')
+    if (isNew || isSelf) this.#tellMembers()
+    onHeard(incarnation, accepted)
+  }
+
+  #tellMembers(): void {
+    const members = [...this.#members.values()].map(({ member }) => member)
+    this.#parts.receiver.members(members.sort((a, b) => a.sinceMs - b.sinceMs))
+  }
+}
+
+function readHeartbeat(content: Buffer): Heartbeat {
+  const { what, member, accepted } = JSON.parse(content.toString('utf8'))
+  const { nodeId, incarnation, sinceMs, metadata } = member
+  return {
+    v: 1,
+    what: what === 'came' || what === 'left' ? what : 'here',
+    member: {
+      nodeId: String(nodeId),
+      incarnation: String(incarnation),
+      sinceMs: Number(sinceMs),
+      metadata: { ...metadata },
+    },
+    accepted: Number(accepted),
+  }
+}
