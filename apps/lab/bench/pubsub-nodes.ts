@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { machineMs, markOf, type PubSubParty } from './pubsub-party.ts'
 import { joinSide } from './pubsub-sides.ts'
 
-const { REDIS_URL = '' } = process.env
+const { REDIS_URL = '', RABBITMQ_URL = '' } = process.env
 const parties: PubSubParty[] = []
 let samples: number[] = []
 
@@ -22,7 +22,7 @@ async function join(side: string, count: number): Promise<void> {
   samples = []
   const join = (_: unknown, index: number): Promise<PubSubParty> => {
     const name = nameOf(index)
-    return joinSide(side, REDIS_URL, ({ from, sentAtMs }) => {
+    return joinSide(side, side.startsWith('rabbitmq') ? RABBITMQ_URL : REDIS_URL, ({ from, sentAtMs }) => {
       if (from !== name) samples.push(machineMs() - sentAtMs)
     })
   }

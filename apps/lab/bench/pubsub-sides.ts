@@ -1,67 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { PubSub } from '@multinode/core'
-import { capabilityContext, pluginContext } from '@multinode/core/testing'
 import { redisPubSub } from '@multinode/pubsub-redis'
 import { Redis } from 'ioredis'
+import { joinOn, readMark, topic } from './pubsub-ours.ts'
 import type { JoinParty, Mark, PubSubParty } from './pubsub-party.ts'
 import { joinPeers } from './pubsub-peers.ts'
-
-const topic = 'bench.mark'
-export const clusterName = 'bench'
-
-/** The portable type on pubsub-redis, as one node; without a cluster object around it, whose health checks are commands, too. */
-async function openOurs(url: string): Promise<AsyncDisposable & { readonly pubsub: PubSub }> {
-  const context = pluginContext({ clusterName })
-  const driver = await redisPubSub({ url }).create(context)
-  const pubsub = new PubSub(driver, {
-    ...capabilityContext('pubsub', 'redis', { clusterName }),
-    node: context.node,
-  })
-  return {
-    pubsub,
-    async [Symbol.asyncDispose]() {
-      await pubsub.close()
-      await driver.close()
-    },
-  }
-}
-
-export const joinOurs: JoinParty = async (url, hear) => {
-  const ours = await openOurs(url)
-  const { pubsub } = ours
-  const channel = pubsub.channel<Mark>(topic, { schema: { '~standard': { version: 1, validate: asMark } } })
-  await channel.subscribe(({ payload }) => hear(payload), { onGap: fail })
-  return {
-    publish: async (mark) => {
-      const { status } = await pubsub.publish(topic, mark)
-      if (status !== 'sent') throw new Error(`a signal was ${status}`)
-    },
-    [Symbol.asyncDispose]: () => ours[Symbol.asyncDispose](),
-  }
-}
-
-/** As ours, with another subscription, whose handler takes 100 ms for each mark. */
-export const joinBesideSlow: JoinParty = async (url, hear) => {
-  const ours = await openOurs(url)
-  await ours.pubsub.subscribe('#', () => sleep(100), { onGap: 'ignore' })
-  await ours.pubsub.subscribe(topic, ({ payload }) => hear(readMark(payload)), { onGap: fail })
-  return {
-    publish: (mark) => ours.pubsub.publish(topic, mark),
-    [Symbol.asyncDispose]: () => ours[Symbol.asyncDispose](),
-  }
-}
-
-const asMark = (value: unknown): { readonly value: Mark } => ({ value: readMark(value) })
-
-function readMark(value: unknown): Mark {
-  if (typeof value === 'object' && value !== null && 'sentAtMs' in value && 'from' in value)
-    return { from: String(value.from), sentAtMs: Number(value.sentAtMs), padding: '' }
-  throw new TypeError('something else was heard than what was published')
-}
-
-function fail(): never {
-  throw new Error('there was a gap, though nothing was broken')
-}
+import { joinRabbitmq } from './pubsub-rabbitmq-sides.ts'
 
 const stream = 'raw:log'
 const mostEntries = 10_000
@@ -109,14 +51,16 @@ const joinPlain: JoinParty = async (url, hear) => {
   }
 }
 
-const joins: ReadonlyMap<string, JoinParty> = new Map([
-  ['ours', joinOurs],
+const onRedis: ReadonlyMap<string, JoinParty> = new Map([
+  ['ours', joinOn((url) => redisPubSub({ url }))],
   ['raw', joinRaw],
   ['PUBLISH/SUBSCRIBE', joinPlain],
   ...Object.entries(joinPeers),
 ])
 
-export const sideNames: readonly string[] = [...joins.keys()]
+const joins = new Map([...onRedis, ...Object.entries(joinRabbitmq)])
+
+export const sideNames: readonly string[] = [...onRedis.keys()]
 
 export function joinSide(side: string, url: string, hear: (mark: Mark) => void): Promise<PubSubParty> {
   const join = joins.get(side)

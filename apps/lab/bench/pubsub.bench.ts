@@ -1,25 +1,30 @@
 /**
- * Signals on Redis: ours (the portable type on pubsub-redis), raw ioredis with XADD and XREAD, raw ioredis with PUBLISH and SUBSCRIBE, and other
+ * Signals. On RabbitMQ: ours in mode stream, raw amqplib with a queue for each node, and ours in mode queue. On Redis: ours (the portable type on pubsub-redis), raw ioredis with XADD and XREAD, raw ioredis with PUBLISH and SUBSCRIBE, and other
  * libraries with their defaults. Of these, PUBLISH/SUBSCRIBE and the bus cannot tell what was missed, or catch up. All are on ioredis 6, @boringnode/bus too, which asks
  * for 5; `beside slow` is a subscription of ours whose node has another one with a handler of 100 ms, its raw the same without that one; the server and all nodes are on this machine, the nodes in four processes. Each mark is 190 bytes of JSON.
  *
- * Aims, not judged here: latency p50 <= 1 ms and p99 <= 5 ms; cpu <= 1.1 x raw; idle node <= 1 command a second; 10,000 entries <= 3 MB.
+ * Aims, not judged here: latency p50 <= 1 ms and p99 <= 5 ms, on RabbitMQ 2 and 10; cpu <= 1.1 x raw; idle node <= 1 command a second; 10,000 entries <= 3 MB.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type NodeChild, type RedisServer, spawnNode, startRedis } from '@multinode/testbed'
+import type { PubSubPlugin } from '@multinode/core'
+import { redisPubSub } from '@multinode/pubsub-redis'
+import { type NodeChild, type RedisServer, spawnNode, startRabbitmq, startRedis } from '@multinode/testbed'
 import type { Bench, BenchCase, Round } from './harness.ts'
 import { type JoinParty, machineMs, markOf } from './pubsub-party.ts'
-import { joinBesideSlow, joinOurs, joinSide, sideNames } from './pubsub-sides.ts'
+import { joinBesideSlow, joinOn } from './pubsub-ours.ts'
+import { joinSide, sideNames } from './pubsub-sides.ts'
 import { SentCommands } from './sent-commands.ts'
 import { quantileOf } from './statistics.ts'
 
 const bench: Bench = {
-  about: 'signals on Redis: latency, cost and memory; ours, raw ioredis and other libraries',
+  about: 'signals on Redis and RabbitMQ: latency, cost and memory; ours, raw clients and other libraries',
   async prepare(resources) {
     const server = resources.use(await startRedis())
-    const crowd = await Crowd.start(server, resources)
+    const rabbitmq = resources.use(await startRabbitmq())
+    const crowd = await Crowd.start(server, rabbitmq.url, resources)
     return [
-      ...underLoad(crowd),
+      ...underLoad(crowd, 'redis', onRedis),
+      ...underLoad(crowd, 'rabbitmq', onRabbitmq),
       publishing(server),
       besideSlow(server),
       ...[1, 5, 20, 50].map((nodes) => latencyOf(nodes, crowd)),
@@ -45,6 +50,17 @@ function ofSides(names: readonly string[], toRound: (side: string) => Round): Si
   }
 }
 
+/** What makes the sides of a case. */
+type ToSides = (toRound: (side: string) => Round) => Sides
+
+const onRedis: ToSides = (toRound) => ofSides(sideNames, toRound)
+
+const onRabbitmq: ToSides = (toRound) => ({
+  ours: toRound('rabbitmq ours'),
+  raw: toRound('rabbitmq raw'),
+  peers: { 'ours, mode queue': toRound('rabbitmq ours, mode queue') },
+})
+
 const processes = 4
 const perSecond = 200
 const loadMs = 3_000
@@ -69,10 +85,15 @@ class Crowd {
     this.#children = children
   }
 
-  static async start(server: RedisServer, resources: AsyncDisposableStack): Promise<Crowd> {
+  static async start(
+    server: RedisServer,
+    rabbitmqUrl: string,
+    resources: AsyncDisposableStack,
+  ): Promise<Crowd> {
     const start = async (): Promise<NodeChild> => {
       const file = new URL('pubsub-nodes.ts', import.meta.url)
-      const child = resources.use(await spawnNode(file, { env: { REDIS_URL: server.url } }))
+      const env = { REDIS_URL: server.url, RABBITMQ_URL: rabbitmqUrl }
+      const child = resources.use(await spawnNode(file, { env }))
       await child.nextLine('ready')
       return child
     }
@@ -121,8 +142,8 @@ async function cpuMs(server: RedisServer): Promise<number> {
   return seconds.reduce((sum, value) => sum + value, 0) * 1_000
 }
 
-/** 20 nodes that all publish in turn, 200 marks a second all in all, which makes 3,800 deliveries a second: three figures of one measurement. */
-function underLoad(crowd: Crowd): BenchCase[] {
+/** 20 nodes that all publish in turn, 200 marks a second all in all, which makes 3,800 deliveries a second: several figures of one measurement. */
+function underLoad(crowd: Crowd, backend: 'redis' | 'rabbitmq', toSides: ToSides): BenchCase[] {
   const even = Array.from({ length: processes }, () => 20 / processes)
   const untold = new Map<string, Load[]>()
   const measure = (side: string) => async (): Promise<number> => {
@@ -131,25 +152,21 @@ function underLoad(crowd: Crowd): BenchCase[] {
     return quantileOf(load.sortedMs, 0.5)
   }
   /** Of the rounds of the first case, in their order. */
-  const tell = (figureOf: (load: Load) => number) => {
+  const tell = (name: string, unit: string, figureOf: (load: Load) => number): BenchCase => {
     const told = new Map<string, number>()
-    return ofSides(sideNames, (side) => () => {
+    const sides = toSides((side) => () => {
       const round = told.get(side) ?? 0
       told.set(side, round + 1)
       const load = untold.get(side)?.[round]
       return load === undefined ? NaN : figureOf(load)
     })
+    return { name, unit, better: 'lower', rounds: fewRounds, ...sides }
   }
-  const shared = { better: 'lower', rounds: fewRounds } as const
+  const median = `${backend} latency p50`
   return [
-    { name: 'redis latency p50', unit: 'ms', ...shared, ...ofSides(sideNames, measure) },
-    {
-      name: 'redis latency p99',
-      unit: 'ms',
-      ...shared,
-      ...tell(({ sortedMs }) => quantileOf(sortedMs, 0.99)),
-    },
-    { name: 'redis cpu', unit: '% of a core', ...shared, ...tell(({ cpuPercent }) => cpuPercent) },
+    { name: median, unit: 'ms', better: 'lower', rounds: fewRounds, ...toSides(measure) },
+    tell(`${backend} latency p99`, 'ms', ({ sortedMs }) => quantileOf(sortedMs, 0.99)),
+    ...(backend === 'redis' ? [tell('redis cpu', '% of a core', ({ cpuPercent }) => cpuPercent)] : []),
   ]
 }
 
@@ -189,6 +206,7 @@ function publishing(server: RedisServer): BenchCase {
   return { name: 'redis publish', unit: 'us p50', better: 'lower', ...ofSides(sideNames, round) }
 }
 
+const onServer = (url: string): PubSubPlugin => redisPubSub({ url })
 const besidePerSecond = 500
 const besideForMs = 3_000
 
@@ -196,7 +214,7 @@ function besideSlow(server: RedisServer): BenchCase {
   const round = (join: JoinParty) => async (): Promise<number> => {
     await server.flush()
     const samples: number[] = []
-    await using sender = await joinOurs(server.url, () => {})
+    await using sender = await joinOn(onServer)(server.url, () => {})
     await using _hearer = await join(server.url, ({ sentAtMs }) => samples.push(machineMs() - sentAtMs))
     await sleep(settleMs)
     for (let left = (besideForMs * besidePerSecond) / 1_000; left > 0; left -= 1) {
@@ -213,8 +231,8 @@ function besideSlow(server: RedisServer): BenchCase {
     unit: 'ms p99',
     better: 'lower',
     rounds: fewRounds,
-    ours: round(joinBesideSlow),
-    raw: round(joinOurs),
+    ours: round(joinBesideSlow(onServer)),
+    raw: round(joinOn(onServer)),
   }
 }
 
