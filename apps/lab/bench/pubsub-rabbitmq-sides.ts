@@ -1,4 +1,4 @@
-/** Signals on RabbitMQ: ours in both modes, and what one writes with amqplib alone, which loses what is published while a link is down. */
+/** Signals on RabbitMQ: ours in mode stream, and what one writes with amqplib alone, which loses what is published while a link is down. */
 import { randomUUID } from 'node:crypto'
 import { rabbitmqPubSub } from '@multinode/pubsub-rabbitmq'
 import { connect } from 'amqplib'
@@ -35,5 +35,4 @@ const joinRaw: JoinParty = async (url, hear) => {
 export const joinRabbitmq: Readonly<Record<string, JoinParty>> = {
   'rabbitmq ours': joinOn((url) => rabbitmqPubSub({ url })),
   'rabbitmq raw': joinRaw,
-  'rabbitmq ours, mode queue': joinOn((url) => rabbitmqPubSub({ url, mode: 'queue' })),
 }

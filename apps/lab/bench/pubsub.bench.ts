@@ -1,5 +1,5 @@
 /**
- * Signals. On RabbitMQ: ours in mode stream, raw amqplib with a queue for each node, and ours in mode queue. On Redis: ours (the portable type on pubsub-redis), raw ioredis with XADD and XREAD, raw ioredis with PUBLISH and SUBSCRIBE, and other
+ * Signals. On RabbitMQ: ours in mode stream, and raw amqplib with a transient queue for each node. On Redis: ours (the portable type on pubsub-redis), raw ioredis with XADD and XREAD, raw ioredis with PUBLISH and SUBSCRIBE, and other
  * libraries with their defaults. Of these, PUBLISH/SUBSCRIBE and the bus cannot tell what was missed, or catch up. All are on ioredis 6, @boringnode/bus too, which asks
  * for 5; `beside slow` is a subscription of ours whose node has another one with a handler of 100 ms, its raw the same without that one; the server and all nodes are on this machine, the nodes in four processes. Each mark is 190 bytes of JSON.
  *
@@ -58,7 +58,7 @@ const onRedis: ToSides = (toRound) => ofSides(sideNames, toRound)
 const onRabbitmq: ToSides = (toRound) => ({
   ours: toRound('rabbitmq ours'),
   raw: toRound('rabbitmq raw'),
-  peers: { 'ours, mode queue': toRound('rabbitmq ours, mode queue') },
+  peers: {},
 })
 
 const processes = 4

@@ -169,6 +169,8 @@ export class Link {
       }
     }
     this.#isConnecting = false
+    // It may have been lost in the very moment.
+    if (this.#current === undefined && !this.#isUnwanted()) void this.#reconnect()
   }
 
   /** Tries every server once, in random order. */

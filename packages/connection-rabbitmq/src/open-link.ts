@@ -43,7 +43,7 @@ export async function openLink(endpoint: RabbitmqEndpoint, parts: OpenLinkParts)
       frameMax: target.frameMaxBytes,
     },
     socketOptions(parts, abort.signal),
-  ).then((model) => {
+  ).then(async (model) => {
     const link: OpenLink = { model, lostBecause: undefined, cut: () => abort.abort() }
     const lose = (error: Error): void => {
       if (link.lostBecause !== undefined) return
@@ -55,6 +55,7 @@ export async function openLink(endpoint: RabbitmqEndpoint, parts: OpenLinkParts)
     model.on('close', (error?: Error) => lose(error ?? new Error('it was closed')))
     model.on('blocked', (reason: string) => events.onBlocked(link, reason))
     model.on('unblocked', () => events.onBlocked(link, undefined))
+    await checkOpen(model)
     return link
   })
   try {
@@ -65,6 +66,16 @@ export async function openLink(endpoint: RabbitmqEndpoint, parts: OpenLinkParts)
     abort.abort()
     throw error
   }
+}
+
+/**
+ * A server that closes the connection in the moment in which it opened it is heard by nobody: amqplib emits the close before it hands out what could
+ * be listened to. Then no channel can be opened.
+ */
+async function checkOpen(model: ChannelModel): Promise<void> {
+  const channel = await model.createChannel()
+  channel.on('error', () => {})
+  await channel.close()
 }
 
 function socketOptions({ target, connectionName }: OpenLinkParts, signal: AbortSignal): object {

@@ -9,6 +9,8 @@ import { closedBy, reasonOf, toRabbitmqError } from './rabbitmq-errors.ts'
 const provenMs = 10_000
 /** A stream that was just declared, or has lost its leader, refuses for some tenths of a second: then it must not take long. */
 const mostDoublings = 3
+/** What is worth a retry and goes on for longer than so many, some seconds, does not pass by itself. */
+const passingFailures = 6
 
 /** One incarnation of a channel: whatever refers to it is stale once it is dead. */
 export interface LiveChannel<C extends Channel> {
@@ -300,8 +302,9 @@ export class SupervisedChannel<C extends Channel = Channel> implements LinkMembe
     this.#failures += 1
   }
 
-  /** Once, until it changes. */
+  /** Once, until it changes, and not what passes by itself. */
   #tell(error: MultinodeError): void {
+    if (error.retryable && this.#failures < passingFailures) return
     if (this.#lastTold === error.message) return
     this.#lastTold = error.message
     this.#parts.link.context.report(error)

@@ -107,6 +107,22 @@ describe.skipIf(!serversAvailable())('publishing', () => {
     expect(new Set(content.map(({ id }) => id)).size).toBe(2_000)
   })
 
+  it('sends a message again whose confirm was lost on the way: twice there, by one id', async () => {
+    await using opened = await openWith({ url: proxied() })
+    const queue = await freshQueue(opened.connection)
+    const publisher = opened.connection.publisher()
+    await publisher.whenReady(callMs)
+    const basicAck = Buffer.from([0, 60, 0, 80])
+    proxy.dropReply((chunk) => chunk.includes(basicAck))
+    await publisher.publish(to(queue, 'once'), 15_000)
+    const content = await contentOf(queue)
+    expect(
+      content.map(({ text }) => text),
+      'the control: the first one had arrived',
+    ).toEqual(['once', 'once'])
+    expect(new Set(content.map(({ id }) => id)).size).toBe(1)
+  })
+
   it('refuses a message that is too large, and headers, at no cost for those beside it', async () => {
     await using opened = await openWith({ url: server.url })
     const queue = await freshQueue(opened.connection)
