@@ -1,5 +1,5 @@
 import type { RabbitmqConnection } from '@multinode/connection-rabbitmq'
-import { isMultinodeError } from '@multinode/core'
+import { isMultinodeError, MultinodeError } from '@multinode/core'
 import type { Channel, Options } from 'amqplib'
 import type { BusNames } from './bus-names.ts'
 
@@ -17,6 +17,7 @@ export interface BusQueue {
 /** Retention works by whole segments. */
 const mostSegmentBytes = 5_000_000
 const logAge = '1h'
+const homeIsDown = /home node .* is down/s
 /** A queue whose node is gone for longer is removed. */
 const expiresMs = 300_000
 
@@ -57,15 +58,15 @@ export class SharedLog implements BusQueue {
     // The others go on reading it.
   }
 
-  /** Other limits, by another version or an operator, are as good. */
+  /** It takes a moment for a stream to be led again. Other limits, by another version or an operator, are as good. */
   #refused(error: unknown): never {
-    if (String(error).includes('PRECONDITION_FAILED')) {
-      this.#isOther = true
-      this.#warn(
-        `pubsub on rabbitmq: the stream ${this.name} exists with other limits, and is used as it is.`,
-      )
-    }
-    throw error
+    if (homeIsDown.test(String(error)))
+      throw mended(`pubsub on rabbitmq: no server leads the stream ${this.name} yet; tried again.`, error)
+    if (!String(error).includes('PRECONDITION_FAILED')) throw error
+    const what = `pubsub on rabbitmq: the stream ${this.name} exists with other limits, and is used as it is.`
+    if (!this.#isOther) this.#warn(what)
+    this.#isOther = true
+    throw mended(what, error)
   }
 }
 
@@ -136,7 +137,14 @@ export class OwnQueue implements BusQueue {
 
   /** A queue is unusable while the node of the server that has it is down: then another one is used. */
   #refused(error: unknown): never {
-    if (/home node .* is down/s.test(String(error))) this.#moves += 1
-    throw error
+    if (!homeIsDown.test(String(error))) throw error
+    const what = `pubsub on rabbitmq: the server that has the queue ${this.name} is down; another queue is used.`
+    this.#moves += 1
+    throw mended(what, error)
   }
+}
+
+/** Nobody has to do anything: one of the next attempts will not meet it. */
+function mended(what: string, cause: unknown): MultinodeError {
+  return new MultinodeError('UNAVAILABLE', what, { capability: 'pubsub', backend: 'rabbitmq', cause })
 }

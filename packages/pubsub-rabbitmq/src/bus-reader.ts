@@ -33,6 +33,8 @@ const helloPauseMs = 250
 const anchorMs = 2_000
 /** For what the server has to arrive. */
 const patienceMs = 5_000
+/** Less than from one regular word of a publisher to the next: several that come at once count as one. */
+const suspicionMs = 2_000
 
 /**
  * `seeking`: everything is left out up to the hello that was sent last, which is where reading begins. `anchoring`: the first delivery must be the
@@ -53,14 +55,17 @@ export class BusReader {
   readonly #parts: BusReaderParts
   readonly #ledger = new SourceLedger()
   readonly #ending = new AbortController()
-  readonly #suspects = new Map<string, number | undefined>()
+  readonly #suspects = new Map<string, { readonly last: number | undefined; readonly sinceMs: number }>()
   #consumer: Consumer
+  #consumers = 0
   #attachment = 0
   #phase: Phase = 'seeking'
   #anchor: { readonly offset: number; readonly id: string } | undefined
   #hello = ''
   #hellos = 0
-  /** Until it comes back. */
+  /** Whether it has not come back yet, so that there is more to read. */
+  #isHelloAway = false
+  /** Once the server has it. */
   #helloSentAtMs: number | undefined
   /** To be told where reading begins. */
   #gap: Gap | undefined
@@ -96,19 +101,22 @@ export class BusReader {
 
   /** To be told every few seconds what a publisher knows to be accepted: what does not come, although nothing else does, is lost, or this reader is stuck. */
   heard(source: string, accepted: number): void {
-    if (this.#isWorking) return
-    const { clock } = this.#parts
-    if (this.#helloSentAtMs !== undefined && clock.monotonicMs() - this.#helloSentAtMs > patienceMs)
-      this.#attachAnew()
-    if (this.#phase !== 'reading') return
+    const nowMs = this.#parts.clock.monotonicMs()
+    // Also while handlers are busy: it is heard of from now on.
+    const isBehind = this.#phase === 'reading' && this.#ledger.isBehind(source, accepted)
+    const suspect = this.#suspects.get(source)
     const last = this.#ledger.last(source)
-    if (!this.#ledger.isBehind(source, accepted)) {
-      this.#suspects.delete(source)
+    if (!isBehind || this.#isWorking || suspect?.last !== last) this.#suspects.delete(source)
+    if (this.#isWorking) return
+    if (this.#isHelloAway) {
+      const isStuck = this.#helloSentAtMs !== undefined && nowMs - this.#helloSentAtMs > patienceMs
+      if (isStuck) this.#attachAnew()
       return
     }
-    const isStill = this.#suspects.has(source) && this.#suspects.get(source) === last
-    this.#suspects.set(source, last)
-    if (!isStill) return
+    if (!isBehind) return
+    const { sinceMs } = this.#suspects.get(source) ?? { sinceMs: nowMs }
+    this.#suspects.set(source, { last, sinceMs })
+    if (nowMs - sinceMs < suspicionMs) return
     this.#lose('queue-lost')
     this.#attachAnew()
   }
@@ -127,6 +135,10 @@ export class BusReader {
 
   #attach(): Consumer {
     const { connection, queue } = this.#parts
+    this.#consumers += 1
+    const number = this.#consumers
+    // One that was replaced may still be under way.
+    const isCurrent = (): boolean => number === this.#consumers
     const attach = {
       get queue() {
         return queue.name
@@ -135,10 +147,12 @@ export class BusReader {
       exclusive: !queue.isStream,
       setup: async (channel: Parameters<BusQueue['declare']>[0]) => {
         const isKept = await queue.declare(channel)
-        if (!isKept && this.#hasBegun) this.#lose('queue-lost')
+        if (!isKept && this.#hasBegun && isCurrent()) this.#lose('queue-lost')
       },
-      args: () => this.#begin(),
-      onAttached: () => this.#attached(),
+      args: () => (isCurrent() ? this.#begin() : {}),
+      onAttached: () => isCurrent() && this.#attached(),
+      // What does not come now may come at the next attachment.
+      onDetached: () => isCurrent() && this.#anchorTimer?.cancel(),
     }
     return connection.consume(attach, (delivery) => this.#receive(delivery))
   }
@@ -173,11 +187,12 @@ export class BusReader {
     this.#hellos += 1
     const id = `${source}/hello-${this.#hellos}`
     this.#hello = id
+    this.#isHelloAway = true
     this.#helloSentAtMs = undefined
     while (this.#hello === id && !signal.aborted) {
       try {
         await publisher.publish(toHelloMessage(queue.name, id), callTimeoutMs)
-        this.#helloSentAtMs = clock.monotonicMs()
+        if (this.#hello === id) this.#helloSentAtMs = clock.monotonicMs()
         return
       } catch {
         await pause(clock, helloPauseMs, signal)
@@ -215,12 +230,13 @@ export class BusReader {
       return undefined
     }
     const { id, offset } = message
-    if (id === this.#hello) this.#helloSentAtMs = undefined
+    if (id === this.#hello) this.#isHelloAway = false
     if (this.#phase === 'anchoring') return this.#anchored(message)
     if (this.#phase === 'seeking' && id !== this.#hello) return undefined
+    const before = this.#anchor?.offset
     if (offset !== undefined) this.#anchor = { offset, id }
     if (this.#phase === 'seeking') return this.#reachEnd()
-    return message.kind === 'signal' ? this.#follow(message) : undefined
+    return message.kind === 'signal' ? this.#follow(message, before) : undefined
   }
 
   #anchored({ id, offset = -1 }: BusMessage): undefined {
@@ -243,19 +259,23 @@ export class BusReader {
     this.#onBegun()
   }
 
-  #follow({ source, sequence, firstUnaccepted, topic, data }: BusMessage): IncomingSignal | undefined {
+  /** @param before the offset of what was read before it, in a stream */
+  #follow(message: BusMessage, before: number | undefined): IncomingSignal | undefined {
+    const { offset, source, sequence, firstUnaccepted, topic, data } = message
     const signal = { lane: 0, source, sequence, topic, data }
     if (sequence === 0) return signal
     const { isNext, missed } = this.#ledger.take(source, sequence, firstUnaccepted)
     if (missed === 0) return isNext ? signal : undefined
-    this.#lose(this.#parts.queue.isStream ? 'rewind' : 'trimmed', missed)
+    // A stream that is cut under its reader goes on with a later segment. One offset is left out at the begin of each segment anyway.
+    const isRewind = offset !== undefined && offset === (before ?? 0) + 1
+    this.#lose(isRewind ? 'rewind' : 'trimmed')
     void this.#sendHello()
     return undefined
   }
 
-  /** What comes up to the next hello is left out: the app reads it anew. */
-  #lose(reason: GapReason, missed?: number): void {
-    this.#gap ??= { reason, missed }
+  /** What comes up to the next hello is left out: the app reads it anew. How many these are with those that are lost is not known. */
+  #lose(reason: GapReason): void {
+    this.#gap ??= { reason, missed: undefined }
     this.#phase = 'seeking'
   }
 }

@@ -74,7 +74,7 @@ export class Presence {
         await channel.assertQueue(queue(), { exclusive: true, autoDelete: true, durable: false })
         await channel.bindQueue(queue(), names.presence, '')
       },
-      onAttached: () => this.#say('came'),
+      onAttached: () => this.#attached(),
       onDetached: () => (this.#queues += 1),
     }
     this.#consumer = connection.consume(attach, (delivery) => this.#hear(delivery))
@@ -132,9 +132,20 @@ export class Presence {
       receiver.isolated(true)
       return
     }
-    const gone = [...this.#members].filter(([, { heardAtMs }]) => nowMs - heardAtMs > aliveMs)
+    // Counted up to when this node heard itself, which was a heartbeat ago: who is deaf since then knows nothing of the others.
+    const upToMs = self?.heardAtMs ?? nowMs
+    const gone = [...this.#members].filter(([, { heardAtMs }]) => upToMs - heardAtMs > aliveMs - everyMs)
     for (const [incarnation] of gone) this.#members.delete(incarnation)
     if (gone.length > 0) this.#tellMembers()
+  }
+
+  /** What the others said meanwhile was not heard, and they may come back later than this node. */
+  #attached(): void {
+    const { clock, member } = this.#parts
+    for (const [incarnation, each] of this.#members) {
+      if (incarnation !== member.incarnation) each.heardAtMs = clock.monotonicMs()
+    }
+    this.#say('came')
   }
 
   #say(what: Heartbeat['what']): void {

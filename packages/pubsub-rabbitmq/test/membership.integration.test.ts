@@ -1,0 +1,194 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { NodesChange } from '@multinode/core'
+import {
+  faultless,
+  figure,
+  publishAt,
+  type RabbitmqServer,
+  serversAvailable,
+  SetChecker,
+  spawnNode,
+  startRabbitmq,
+  tcpProxy,
+  waitUntil,
+} from '@multinode/testbed'
+import { connect } from 'amqplib'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Node, node } from './node.ts'
+import { allArrived, publisher, watch } from './traffic.ts'
+
+const listener = new URL('./fixtures/listener.ts', import.meta.url)
+const manyNodes = new URL('./fixtures/many-nodes.ts', import.meta.url)
+
+/** How often a node was said to be gone. */
+function countDowns({ pubsub }: Node): { readonly downs: string[] } {
+  const downs: string[] = []
+  pubsub.onNodes(({ left }: NodesChange) => downs.push(...left.map(({ nodeId }) => nodeId)))
+  return { downs }
+}
+
+describe.skipIf(!serversAvailable())('a node', () => {
+  let server: RabbitmqServer
+  beforeAll(async () => {
+    server = await startRabbitmq()
+  })
+  afterAll(() => server.stop())
+
+  it('that was killed is gone for the others after 7 to 13 s', { timeout: 60_000 }, async ({ annotate }) => {
+    const clusterName = 'killed'
+    await using one = await node(server.url, { clusterName })
+    await using other = await node(server.url, { clusterName })
+    const env = { RABBITMQ_URL: server.url, CLUSTER_NAME: clusterName }
+    await using child = await spawnNode(listener, { env })
+    await child.nextLine('ready')
+    const both = [one, other]
+    await waitUntil('all', () => both.every(({ pubsub }) => pubsub.nodes().length === 3))
+    await child.kill()
+    const killedAtMs = performance.now()
+    const goneAfterMs = await Promise.all(
+      both.map(async ({ pubsub }) => {
+        await waitUntil('it to be gone', () => pubsub.nodes().length === 2, { deadlineMs: 20_000 })
+        return Math.round(performance.now() - killedAtMs)
+      }),
+    )
+    await annotate(`${goneAfterMs.join(', ')} ms`)
+    for (const each of goneAfterMs) {
+      expect(each).toBeGreaterThan(6_900)
+      expect(each).toBeLessThan(13_500)
+    }
+  })
+
+  it('that leaves is gone for the others within 1 s', { timeout: 60_000 }, async ({ annotate }) => {
+    const clusterName = 'leaves'
+    await using one = await node(server.url, { clusterName })
+    const env = { RABBITMQ_URL: server.url, CLUSTER_NAME: clusterName }
+    await using child = await spawnNode(listener, { env })
+    await child.nextLine('ready')
+    await waitUntil('both', () => one.pubsub.nodes().length === 2)
+    const { downs } = countDowns(one)
+    child.send('close')
+    await child.nextLine('closed')
+    const closedAtMs = performance.now()
+    await waitUntil('it to be gone', () => downs.length === 1, { everyMs: 5 })
+    const goneAfterMs = performance.now() - closedAtMs
+    await annotate(`${Math.round(goneAfterMs)} ms`)
+    expect(goneAfterMs).toBeLessThan(1_000)
+    expect(one.pubsub.nodes()).toHaveLength(1)
+  })
+
+  it(
+    'that is cut off is told that it is isolated, and that it is not when it is back, and takes nobody for dead',
+    { timeout: 90_000 },
+    async ({ annotate }) => {
+      const clusterName = 'cut-off'
+      await using proxy = await tcpProxy(server.port)
+      await using one = await node(`amqp://127.0.0.1:${proxy.port}`, { clusterName })
+      await using other = await node(server.url, { clusterName })
+      await waitUntil('both', () => one.pubsub.nodes().length === 2 && other.pubsub.nodes().length === 2)
+      const told: boolean[] = []
+      one.pubsub.onNodes(({ isIsolated }) => told.push(isIsolated))
+      const own = countDowns(one)
+      const { downs } = countDowns(other)
+      proxy.blackhole()
+      const cutAtMs = performance.now()
+      await waitUntil('it to be told', () => told.length > 0, { deadlineMs: 25_000 })
+      await annotate(`told after ${Math.round(performance.now() - cutAtMs)} ms`)
+      expect(told).toEqual([true])
+      await waitUntil('it to be gone', () => downs.length > 0)
+      expect(downs, 'the control').toEqual([one.nodeId])
+      proxy.heal()
+      await waitUntil('it to be told', () => told.includes(false), { deadlineMs: 30_000 })
+      await waitUntil('both', () => one.pubsub.nodes().length === 2 && other.pubsub.nodes().length === 2)
+      expect(own.downs).toEqual([])
+    },
+  )
+
+  const stallsMs = figure({ slice: 6_000, full: 180_000 })
+
+  it(
+    `of 20 that stands still for 500 ms again and again is never gone for the others, in ${stallsMs} ms`,
+    { timeout: stallsMs + 60_000 },
+    async () => {
+      const clusterName = 'stalls'
+      await using one = await node(server.url, { clusterName })
+      const env = { RABBITMQ_URL: server.url, CLUSTER_NAME: clusterName, NODES: '10' }
+      await using child = await spawnNode(manyNodes, { env })
+      await using another = await spawnNode(manyNodes, { env })
+      await Promise.all([child.nextLine('ready', 30_000), another.nextLine('ready', 30_000)])
+      await waitUntil('all', () => one.pubsub.nodes().length === 21)
+      const { downs } = countDowns(one)
+      const endMs = performance.now() + stallsMs
+      let stalls = 0
+      while (performance.now() < endMs) {
+        await child.stall(500)
+        await sleep(300)
+        await another.stall(500)
+        await sleep(700)
+        stalls += 2
+      }
+      expect(stalls).toBeGreaterThan(4)
+      expect(downs).toEqual([])
+      expect(one.pubsub.nodes()).toHaveLength(21)
+    },
+  )
+
+  it(
+    'is not said to be gone because the server was away for some seconds',
+    { timeout: 120_000 },
+    async ({ annotate }) => {
+      const clusterName = 'restarts'
+      await using stack = new AsyncDisposableStack()
+      const nodes: Node[] = []
+      for (let each = 0; each < 4; each += 1) nodes.push(stack.use(await node(server.url, { clusterName })))
+      await waitUntil('all', () => nodes.every(({ pubsub }) => pubsub.nodes().length === 4))
+      const counts = nodes.map(countDowns)
+      const killedAtMs = performance.now()
+      await server.kill()
+      await server.restart()
+      await annotate(`away for ${Math.round(performance.now() - killedAtMs)} ms`)
+      const checker = new SetChecker()
+      const publishers = nodes.map((each) => publisher(checker, each))
+      for (const each of nodes) await watch(checker, each)
+      await publishAt(100, 40, publishers)
+      for (const finding of await allArrived(checker, nodes)) expect(finding).toMatchObject(faultless)
+      // The longest after which somebody could be taken for dead that was heard last before the restart.
+      await sleep(4_000)
+      expect(counts.flatMap(({ downs }) => downs)).toEqual([])
+      expect(nodes.map(({ pubsub }) => pubsub.nodes().length)).toEqual([4, 4, 4, 4])
+    },
+  )
+
+  it.for(['stream', 'queue'] as const)(
+    'is not taken for dead while the server takes no messages for 12 s, and what it published meanwhile arrives, in mode %s',
+    { timeout: 120_000 },
+    async (mode, { annotate }) => {
+      const clusterName = `alarm-${mode}`
+      await using one = await node(server.url, { clusterName, mode })
+      await using other = await node(server.url, { clusterName, mode })
+      const checker = new SetChecker()
+      const watched = [await watch(checker, one), await watch(checker, other)]
+      await waitUntil('both', () => one.pubsub.nodes().length === 2 && other.pubsub.nodes().length === 2)
+      const counts = [one, other].map(countDowns)
+      const publishers = [publisher(checker, one), publisher(checker, other)]
+      await publishAt(500, 100, publishers)
+      await allArrived(checker, [one, other])
+      await using stack = new AsyncDisposableStack()
+      const bare = stack.adopt(await connect(server.url), (model) => model.close())
+      const channel = await bare.createConfirmChannel()
+      let confirmed = false
+      stack.defer(() => server.memoryAlarm(false))
+      await server.memoryAlarm(true)
+      channel.publish('', 'nobody', Buffer.from('bare'), {}, () => (confirmed = true))
+      await publishAt(20, 12 * 20, publishers)
+      expect(confirmed, 'the control: a bare client').toBe(false)
+      await waitUntil('all to be buffered', () => checker.count('pending') === 0)
+      expect(checker.count('buffered')).toBe(12 * 20)
+      await server.memoryAlarm(false)
+      const findings = await allArrived(checker, [one, other])
+      await annotate(`${JSON.stringify(findings)} ${JSON.stringify(watched.map(({ gaps }) => gaps))}`)
+      for (const finding of findings) expect(finding).toEqual({ seen: 340, gaps: 0, ...faultless })
+      expect(counts.flatMap(({ downs }) => downs)).toEqual([])
+      expect(one.pubsub.nodes()).toHaveLength(2)
+    },
+  )
+})
