@@ -24,6 +24,8 @@ export interface BusReaderParts {
   readonly clock: Clock
   readonly callTimeoutMs: number
   readonly report: (error: unknown) => void
+  /** Called where reading begins: of every publisher it must be known now what was accepted, or the loss of its next signals would not show. */
+  readonly onBegin: () => void
 }
 
 /** How many deliveries may be on their way, or wait for handlers. */
@@ -256,6 +258,7 @@ export class BusReader {
     this.#suspects.clear()
     if (this.#gap !== undefined) this.#parts.receiver.gap(this.#gap)
     this.#gap = undefined
+    this.#parts.onBegin()
     this.#onBegun()
   }
 

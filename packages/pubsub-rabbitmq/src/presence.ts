@@ -97,6 +97,11 @@ export class Presence {
     this.#schedule()
   }
 
+  /** All others answer at once. */
+  ask(): void {
+    this.#say('came')
+  }
+
   async leave(timeoutMs: number): Promise<void> {
     this.#end()
     await this.#send('left', timeoutMs)

@@ -162,6 +162,7 @@ export class RabbitmqPubSub implements PubSubDriver {
       clock,
       callTimeoutMs,
       report,
+      onBegin: () => presence.ask(),
     })
     const presence = new Presence({
       connection,
