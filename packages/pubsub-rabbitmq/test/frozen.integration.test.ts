@@ -70,7 +70,9 @@ describe.skipIf(!serversAvailable())('signals', () => {
         for (const finding of findings) expect(finding).toMatchObject(faultless)
       },
     )
+  })
 
+  describe.concurrent.each(['stream', 'queue'] as const)('in mode %s', (mode) => {
     const stopMs = figure({ slice: 3_000, full: 30_000 })
     const blockMs = figure({ slice: 2_000, full: 5_000 })
 

@@ -34,49 +34,57 @@ describe.skipIf(!serversAvailable())('a node', () => {
   })
   afterAll(() => server.stop())
 
-  it('that was killed is gone for the others after 7 to 13 s', { timeout: 60_000 }, async ({ annotate }) => {
-    const clusterName = 'killed'
-    await using one = await node(server.url, { clusterName })
-    await using other = await node(server.url, { clusterName })
-    const env = { RABBITMQ_URL: server.url, CLUSTER_NAME: clusterName }
-    await using child = await spawnNode(listener, { env })
-    await child.nextLine('ready')
-    const both = [one, other]
-    await waitUntil('all', () => both.every(({ pubsub }) => pubsub.nodes().length === 3))
-    await child.kill()
-    const killedAtMs = performance.now()
-    const goneAfterMs = await Promise.all(
-      both.map(async ({ pubsub }) => {
-        await waitUntil('it to be gone', () => pubsub.nodes().length === 2, { deadlineMs: 20_000 })
-        return Math.round(performance.now() - killedAtMs)
-      }),
-    )
-    await annotate(`${goneAfterMs.join(', ')} ms`)
-    for (const each of goneAfterMs) {
-      expect(each).toBeGreaterThan(6_900)
-      expect(each).toBeLessThan(13_500)
-    }
-  })
+  it.concurrent(
+    'that was killed is gone for the others after 7 to 13 s',
+    { timeout: 60_000 },
+    async ({ annotate }) => {
+      const clusterName = 'killed'
+      await using one = await node(server.url, { clusterName })
+      await using other = await node(server.url, { clusterName })
+      const env = { RABBITMQ_URL: server.url, CLUSTER_NAME: clusterName }
+      await using child = await spawnNode(listener, { env })
+      await child.nextLine('ready')
+      const both = [one, other]
+      await waitUntil('all', () => both.every(({ pubsub }) => pubsub.nodes().length === 3))
+      await child.kill()
+      const killedAtMs = performance.now()
+      const goneAfterMs = await Promise.all(
+        both.map(async ({ pubsub }) => {
+          await waitUntil('it to be gone', () => pubsub.nodes().length === 2, { deadlineMs: 20_000 })
+          return Math.round(performance.now() - killedAtMs)
+        }),
+      )
+      await annotate(`${goneAfterMs.join(', ')} ms`)
+      for (const each of goneAfterMs) {
+        expect(each).toBeGreaterThan(6_900)
+        expect(each).toBeLessThan(13_500)
+      }
+    },
+  )
 
-  it('that leaves is gone for the others within 1 s', { timeout: 60_000 }, async ({ annotate }) => {
-    const clusterName = 'leaves'
-    await using one = await node(server.url, { clusterName })
-    const env = { RABBITMQ_URL: server.url, CLUSTER_NAME: clusterName }
-    await using child = await spawnNode(listener, { env })
-    await child.nextLine('ready')
-    await waitUntil('both', () => one.pubsub.nodes().length === 2)
-    const { downs } = countDowns(one)
-    child.send('close')
-    await child.nextLine('closed')
-    const closedAtMs = performance.now()
-    await waitUntil('it to be gone', () => downs.length === 1, { everyMs: 5 })
-    const goneAfterMs = performance.now() - closedAtMs
-    await annotate(`${Math.round(goneAfterMs)} ms`)
-    expect(goneAfterMs).toBeLessThan(1_000)
-    expect(one.pubsub.nodes()).toHaveLength(1)
-  })
+  it.concurrent(
+    'that leaves is gone for the others within 1 s',
+    { timeout: 60_000 },
+    async ({ annotate }) => {
+      const clusterName = 'leaves'
+      await using one = await node(server.url, { clusterName })
+      const env = { RABBITMQ_URL: server.url, CLUSTER_NAME: clusterName }
+      await using child = await spawnNode(listener, { env })
+      await child.nextLine('ready')
+      await waitUntil('both', () => one.pubsub.nodes().length === 2)
+      const { downs } = countDowns(one)
+      child.send('close')
+      await child.nextLine('closed')
+      const closedAtMs = performance.now()
+      await waitUntil('it to be gone', () => downs.length === 1, { everyMs: 5 })
+      const goneAfterMs = performance.now() - closedAtMs
+      await annotate(`${Math.round(goneAfterMs)} ms`)
+      expect(goneAfterMs).toBeLessThan(1_000)
+      expect(one.pubsub.nodes()).toHaveLength(1)
+    },
+  )
 
-  it(
+  it.concurrent(
     'that is cut off is told that it is isolated, and that it is not when it is back, and takes nobody for dead',
     { timeout: 90_000 },
     async ({ annotate }) => {
@@ -105,7 +113,7 @@ describe.skipIf(!serversAvailable())('a node', () => {
 
   const stallsMs = figure({ slice: 6_000, full: 180_000 })
 
-  it(
+  it.concurrent(
     `of 20 that stands still for 500 ms again and again is never gone for the others, in ${stallsMs} ms`,
     { timeout: stallsMs + 60_000 },
     async () => {
