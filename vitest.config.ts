@@ -5,8 +5,8 @@ const withServers = { globalSetup: ['packages/testbed/src/global-setup.ts'], hoo
 
 export default defineConfig({
   test: {
-    // Most tests wait for servers: a single worker would leave a machine with two cores idle.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Most tests wait for servers: with one worker a core, a machine with two cores would be idle for a third of the time.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     coverage: { provider: 'v8', include: ['packages/*/src/**'], reporter: ['text', 'json-summary'] },
     projects: [
       // No servers: runs anywhere in seconds.
