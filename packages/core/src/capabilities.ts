@@ -3,6 +3,8 @@ import { lockCapability } from './lock/capability.ts'
 import type { Locks } from './lock/locks.ts'
 import { pubsubCapability } from './pubsub/capability.ts'
 import type { PubSub } from './pubsub/pubsub.ts'
+import { queueCapability } from './queue/capability.ts'
+import type { Queues } from './queue/queues.ts'
 import type { CapabilityName } from './registry/capability-name.ts'
 import { workerIdCapability } from './worker-id/capability.ts'
 import type { WorkerIds } from './worker-id/worker-ids.ts'
@@ -10,12 +12,14 @@ import type { WorkerIds } from './worker-id/worker-ids.ts'
 /** The portable type of each capability. A new one is added here, in `capabilities`, and as a getter of `Cluster`. */
 export interface PortableTypes {
   pubsub: PubSub
+  queue: Queues
   lock: Locks
   workerid: WorkerIds
 }
 
 export const capabilities: { readonly [N in keyof PortableTypes]: Capability<PortableTypes[N]> } = {
   pubsub: pubsubCapability,
+  queue: queueCapability,
   lock: lockCapability,
   workerid: workerIdCapability,
 }

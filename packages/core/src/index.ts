@@ -13,6 +13,7 @@ export type { SignalOptions } from './cluster/signals.ts'
 
 export * from './pubsub/index.ts'
 export * from './lock/index.ts'
+export * from './queue/index.ts'
 export * from './worker-id/index.ts'
 
 export {
@@ -39,3 +40,4 @@ export type { CapabilityContext } from './runtime/capability-context.ts'
 export { checkCount, checkKnownOptions, checkMs } from './runtime/check.ts'
 export { type Clock, type Instant, pause, type Timer } from './runtime/clock.ts'
 export { withDeadline } from './runtime/deadline.ts'
+export type { Schema } from './runtime/standard-schema.ts'

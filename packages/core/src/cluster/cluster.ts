@@ -6,6 +6,9 @@ import type { LockStats } from '../lock/lease-keeper.ts'
 import type { Locks } from '../lock/locks.ts'
 import type { Member } from '../pubsub/pubsub-driver.ts'
 import type { PubSub, PubSubStats } from '../pubsub/pubsub.ts'
+import type { Queue } from '../queue/queue.ts'
+import type { QueueOptions } from '../queue/queue-options.ts'
+import type { Queues } from '../queue/queues.ts'
 import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
 import type { NodeIdentity } from '../registry/plugin.ts'
 import { checkKnownOptions, checkMs, checkName } from '../runtime/check.ts'
@@ -59,6 +62,7 @@ export interface DrainReport {
 /** Counters of each capability since start; `undefined` for one that was not set up. */
 export interface ClusterStats {
   readonly pubsub: PubSubStats | undefined
+  readonly queue: ReturnType<Queues['stats']> | undefined
   readonly lock: LockStats | undefined
   readonly workerid: WorkerIdStats | undefined
 }
@@ -93,6 +97,16 @@ export class Cluster implements AsyncDisposable {
   /** The nodes that are there, this one included: see {@link PubSub.nodes}. */
   nodes(): readonly Member[] {
     return this.pubsub.nodes()
+  }
+
+  /** Jobs, each for one worker of the cluster. */
+  get queues(): Queues {
+    return this.#get('queue')
+  }
+
+  /** The queue of that name: see {@link Queues.open}. */
+  queue<T = unknown>(name: string, options: QueueOptions<T> = {}): Queue<T> {
+    return this.queues.open<T>(name, options)
   }
 
   /** Locks by key. */
@@ -133,8 +147,13 @@ export class Cluster implements AsyncDisposable {
   }
 
   stats(): ClusterStats {
-    const { pubsub, lock, workerid } = this.#portables
-    return { pubsub: pubsub?.stats(), lock: lock?.stats(), workerid: workerid?.stats() }
+    const { pubsub, queue, lock, workerid } = this.#portables
+    return {
+      pubsub: pubsub?.stats(),
+      queue: queue?.stats(),
+      lock: lock?.stats(),
+      workerid: workerid?.stats(),
+    }
   }
 
   /**

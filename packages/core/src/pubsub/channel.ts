@@ -1,6 +1,6 @@
 import type { PublishResult } from './outbox.ts'
 import type { PublishOptions, PubSub } from './pubsub.ts'
-import { type Schema, validated } from './standard-schema.ts'
+import { type Schema, validated } from '../runtime/standard-schema.ts'
 import type { SubscribeOptions } from './subscribe-options.ts'
 import type { SignalHandler, Subscription } from './subscription.ts'
 
@@ -18,7 +18,7 @@ export class Channel<T> {
 
   /** As {@link PubSub.publish}. @throws `INVALID_ARGUMENT` for what does not fit the schema */
   async publish(payload: T, options: PublishOptions = {}): Promise<PublishResult> {
-    return this.#pubsub.publish(this.topic, await validated(this.#schema, payload, this.topic), options)
+    return this.#pubsub.publish(this.topic, await this.#validated(payload), options)
   }
 
   /** As {@link PubSub.subscribe}. A payload that does not fit counts as one whose handler rejected. */
@@ -26,10 +26,14 @@ export class Channel<T> {
     return this.#pubsub.subscribe(
       this.topic,
       async (signal) => {
-        const payload = await validated(this.#schema, signal.payload, this.topic)
+        const payload = await this.#validated(signal.payload)
         await handler({ ...signal, payload })
       },
       options,
     )
+  }
+
+  #validated(payload: unknown): Promise<T> {
+    return validated(this.#schema, payload, this.topic, 'pubsub')
   }
 }

@@ -15,6 +15,5 @@ export type {
   SignalReceiver,
 } from './pubsub-driver.ts'
 export { type PublishOptions, PubSub, type PubSubStats } from './pubsub.ts'
-export type { Schema } from './standard-schema.ts'
 export type { SubscribeOptions } from './subscribe-options.ts'
 export type { GapHandler, Signal, SignalHandler, Subscription } from './subscription.ts'

@@ -12,7 +12,7 @@ import { KnownSequences } from './known-sequences.ts'
 import { Members, type NodesListener } from './members.ts'
 import { Outbox, type PublishResult } from './outbox.ts'
 import type { Gap, IncomingSignal, Member, PubSubDriver } from './pubsub-driver.ts'
-import { checkSchema, type Schema } from './standard-schema.ts'
+import { checkSchema, type Schema } from '../runtime/standard-schema.ts'
 import { readSubscribeOptions, type SubscribeOptions } from './subscribe-options.ts'
 import { type Signal, type SignalHandler, Subscription, type SubscriptionCounts } from './subscription.ts'
 import { checkTopic, matches } from './topic.ts'
@@ -144,7 +144,7 @@ export class PubSub {
   channel<T>(topic: string, options: { readonly schema: Schema<T> }): Channel<T> {
     checkTopic(topic)
     checkKnownOptions('channel', options, ['schema'])
-    return new Channel(topic, checkSchema(options.schema), this)
+    return new Channel(topic, checkSchema(options.schema, 'pubsub'), this)
   }
 
   /** The nodes that are there, this one included, as the backend said last; empty until it has. */

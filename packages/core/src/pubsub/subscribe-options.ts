@@ -1,4 +1,11 @@
-import { checkCount, checkFunction, checkKnownOptions, checkMs, checkSignal } from '../runtime/check.ts'
+import {
+  checkChoice,
+  checkCount,
+  checkFunction,
+  checkKnownOptions,
+  checkMs,
+  checkSignal,
+} from '../runtime/check.ts'
 import { MultinodeError } from '../errors/multinode-error.ts'
 import type { GapHandler, SignalHandler, SubscriptionSettings } from './subscription.ts'
 import { checkPattern } from './topic.ts'
@@ -64,17 +71,5 @@ function checkOnGap(onGap: unknown): void {
     'INVALID_ARGUMENT',
     "onGap is missing: pass a function that refetches what the signals are about, or 'ignore' if it does not matter when some are missed.",
     { capability: 'pubsub', details: { name: 'onGap' } },
-  )
-}
-
-function checkChoice<T extends string>(name: string, value: T, accepted: readonly T[]): T {
-  if (accepted.includes(value)) return value
-  throw new MultinodeError(
-    'INVALID_ARGUMENT',
-    `${name} is ${JSON.stringify(value)}; it must be ${accepted.join(', ')}.`,
-    {
-      capability: 'pubsub',
-      details: { name },
-    },
   )
 }

@@ -43,6 +43,11 @@ export function checkDate(name: string, value: unknown): number {
   throw invalid(name, value, 'a valid Date, or whole milliseconds since 1970')
 }
 
+export function checkChoice<T extends string>(name: string, value: T, accepted: readonly T[]): T {
+  if (accepted.includes(value)) return value
+  throw invalid(name, value, `one of ${accepted.join(', ')}`)
+}
+
 /**
  * A user's key: 1 to 1,024 characters of any kind. A lone surrogate is refused, because it has no UTF-8 form and two
  * different keys would become one on a server.

@@ -73,14 +73,14 @@ describe('subscribe', () => {
       'another self',
       ['a', handler, { onGap, self: 'both' }],
       'self',
-      'self is "both"; it must be skip, include, only.',
+      'self is "both"; it must be one of skip, include, only.',
     ],
     ['self false', ['a', handler, { onGap, self: false }], 'self', 'self is false'],
     [
       'another overflow',
       ['a', handler, { onGap, overflow: 'drop' }],
       'overflow',
-      'overflow is "drop"; it must be gap, coalesce, block.',
+      'overflow is "drop"; it must be one of gap, coalesce, block.',
     ],
     ['coalesceMs -1', ['a', handler, { onGap, coalesceMs: -1 }], 'coalesceMs', 'coalesceMs is -1'],
     [

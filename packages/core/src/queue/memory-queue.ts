@@ -1,0 +1,62 @@
+import { MemoryHub } from '../memory/memory-hub.ts'
+import { pluginApi, type PluginContext } from '../registry/plugin.ts'
+import { MemoryLine } from './memory-line.ts'
+import type { QueueDefinition, QueueDriver, QueueFeatures, QueueLine, QueuePlugin } from './queue-driver.ts'
+
+const linesPart = Symbol('multinode.queue')
+
+/** Jobs within this process: cluster objects of one name share them, and they end with the last of these. */
+export class MemoryQueue implements QueueDriver {
+  readonly features: QueueFeatures = {
+    scope: 'process',
+    persistence: 'none',
+    delayStepMs: 1,
+    lateAfterCrashMs: 0,
+    dedupe: true,
+    lookup: true,
+    progress: true,
+    clusterPause: true,
+    exactCounts: true,
+    maxBytes: 1_048_576,
+    maxConcurrency: 1_000,
+  }
+  readonly address = null
+  /** All queues of this cluster name, by name. */
+  readonly native: Map<string, MemoryLine>
+  readonly #context: PluginContext
+  readonly #hub: MemoryHub
+  #isClosed = false
+
+  constructor(context: PluginContext) {
+    this.#context = context
+    this.#hub = MemoryHub.join(context.node.clusterName)
+    this.native = this.#hub.part(linesPart, () => new Map<string, MemoryLine>())
+  }
+
+  async open({ name }: QueueDefinition): Promise<QueueLine> {
+    const known = this.native.get(name)
+    if (known !== undefined) return known
+    const line = new MemoryLine(this.#context.clock)
+    this.native.set(name, line)
+    return line
+  }
+
+  async ping(): Promise<void> {
+    // Nothing between the caller and the state can be away.
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#hub.leave()
+  }
+}
+
+export const memoryQueue: QueuePlugin = {
+  kind: 'multinode-plugin',
+  api: pluginApi,
+  capability: 'queue',
+  backend: 'memory',
+  options: {},
+  create: async (context) => new MemoryQueue(context),
+}
