@@ -45,6 +45,10 @@ const migrations = [
   ) STRICT;
   INSERT INTO settings (id, max_quantity) VALUES (1, 10000);
 `,
+  // A job of the queue, and when it was added.
+  `
+  ALTER TABLE orders ADD COLUMN job_at_ms INTEGER;
+`,
 ]
 
 /**

@@ -23,7 +23,7 @@ async function start(): Promise<void> {
   const cluster = opened.use(await createCluster({ resolveFrom: import.meta.url, connectTimeoutMs }))
   cluster.on('error', (error) => report(inWords(error)))
   const shop = opened.use(new Shop({ cluster, ...configuration, report }))
-  await Promise.all([shop.orderIds.start(), shop.settings.start()])
+  await shop.start()
   const server = buildServer({ shop, drainMs, report })
   const url = await listen(server, host, port)
   cluster.handleSignals({

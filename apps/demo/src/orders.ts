@@ -64,12 +64,36 @@ export class Orders {
     return rows.map(toOrder)
   }
 
-  /** Ids of what is queued, or was begun and not finished, oldest first. */
-  unfinished(limit: number): string[] {
+  /**
+   * Ids of what is unfinished and has no job, oldest first: not for the first `ownForMs`, and again `againAfterMs` after it got one.
+   */
+  withoutJob(options: {
+    readonly ownForMs: number
+    readonly againAfterMs: number
+    readonly limit: number
+  }): string[] {
+    const nowMs = Date.now()
     const rows = this.#database
-      .prepare("SELECT id FROM orders WHERE status IN ('queued', 'printing') ORDER BY number LIMIT ?")
-      .all(limit)
+      .prepare(
+        `SELECT id FROM orders WHERE status IN ('queued', 'printing')
+           AND (job_at_ms IS NULL AND placed_at_ms <= :placed OR job_at_ms <= :again) ORDER BY number LIMIT :limit`,
+      )
+      .all({
+        ':placed': nowMs - options.ownForMs,
+        ':again': nowMs - options.againAfterMs,
+        ':limit': options.limit,
+      })
     return rows.map((row) => String(row['id']))
+  }
+
+  /** Its job was added. */
+  hasJob(id: string): void {
+    this.#database.prepare('UPDATE orders SET job_at_ms = ? WHERE id = ?').run(Date.now(), id)
+  }
+
+  /** The jobs of all that is unfinished are gone. */
+  forgetJobs(): void {
+    this.#database.prepare("UPDATE orders SET job_at_ms = NULL WHERE status IN ('queued', 'printing')").run()
   }
 
   /**

@@ -6,7 +6,8 @@ import { CleanUpLog } from './clean-up-log.ts'
 import { inTransaction, openDatabase } from './database.ts'
 import { OrderIds } from './order-ids.ts'
 import { type OrderRequest, Orders } from './orders.ts'
-import { Printer } from './printer.ts'
+import { maxAttempts, Printer, type PrintJob } from './printer.ts'
+import { PrintRelay } from './print-relay.ts'
 import { SheetFiles } from './sheet-files.ts'
 import { renderSheet } from './sheet.ts'
 import { Settings } from './settings.ts'
@@ -38,6 +39,7 @@ export class Shop implements Disposable {
   readonly settings: Settings
   readonly #database: DatabaseSync
   readonly #printer: Printer
+  readonly #relay: PrintRelay
   readonly #cleanUp: CleanUp
 
   constructor({ cluster, dataFolder, cleanUpEveryMs, workerLeaseMs, isFirstStart, report }: ShopParts) {
@@ -49,8 +51,14 @@ export class Shop implements Disposable {
     this.cleanUps = new CleanUpLog(this.#database)
     this.orderIds = new OrderIds({ workerIds: cluster.workerIds, workerLeaseMs, isFirstStart, report })
     this.settings = new Settings({ database: this.#database, pubsub: cluster.pubsub, report })
+    const queue = cluster.queue<PrintJob>('print', {
+      attempts: maxAttempts,
+      backoff: { type: 'exponential', delayMs: 500, jitter: 0 },
+    })
+    this.#relay = new PrintRelay({ orders: this.orders, queue, report })
     this.#printer = new Printer({
       orders: this.orders,
+      queue,
       locks: cluster.locks,
       node: cluster.node.nodeId,
       print: async (order) => this.sheets.write(order.id, await renderSheet(order)),
@@ -64,8 +72,14 @@ export class Shop implements Disposable {
       removeAbandoned: (signal) => this.sheets.removeAbandoned(signal),
       report,
     })
-    this.#printer.start()
+  }
+
+  /** Resolves when orders can be taken and are printed. */
+  async start(): Promise<void> {
+    const { persistence } = this.cluster.queues.driver.features
+    this.#relay.start(persistence === 'none')
     this.#cleanUp.start()
+    await Promise.all([this.orderIds.start(), this.settings.start(), this.#printer.start()])
   }
 
   /**
@@ -88,20 +102,20 @@ export class Shop implements Disposable {
       (lease) => this.#reserve(newId, request, idempotencyKey, lease.token),
       { ttlMs: stockLeaseMs, waitMs: stockWaitMs },
     )
-    this.#printer.wake()
+    void this.#relay.add(id)
     return id
   }
 
   /** Maintenance mode: from now on no new orders and no clean-up; what is being printed is finished. Repeated calls share the result. */
   drain(deadlineMs: number): Promise<DrainReport> {
-    this.#printer.stop()
+    this.#relay.stop()
     this.#cleanUp.stop()
     this.orderIds.stop()
     return this.cluster.drain({ deadlineMs })
   }
 
   [Symbol.dispose](): void {
-    this.#printer.stop()
+    this.#relay.stop()
     this.#cleanUp.stop()
     this.orderIds.stop()
     this.#database.close()

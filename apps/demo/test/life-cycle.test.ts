@@ -23,6 +23,7 @@ test('GET /cluster tells what runs here', async () => {
       nodeId: 'press-1',
       capabilities: [
         { capability: 'pubsub', backend: 'memory' },
+        { capability: 'queue', backend: 'memory' },
         { capability: 'lock', backend: 'memory' },
         { capability: 'workerid', backend: 'memory' },
       ],
@@ -131,7 +132,12 @@ test.for<[env: Record<string, string>, message: string]>([
   ],
   [{ LOCK_ADAPTER: 'rabbitmq' }, 'NOT_FOUND: LOCK_ADAPTER=rabbitmq: there is no adapter "rabbitmq" for lock'],
   [
-    { CLUSTER_ADAPTER: 'etcd', PUBSUB_ADAPTER: 'memory', WORKERID_ADAPTER: 'memory' },
+    {
+      CLUSTER_ADAPTER: 'etcd',
+      PUBSUB_ADAPTER: 'memory',
+      QUEUE_ADAPTER: 'memory',
+      WORKERID_ADAPTER: 'memory',
+    },
     'CLUSTER_ADAPTER=etcd: there is no adapter "etcd" for lock',
   ],
 ])('%o: the start fails with one clear line', async ([env, message]) => {

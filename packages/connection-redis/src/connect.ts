@@ -72,11 +72,11 @@ function toConnection(client: RedisClient, parts: ClientParts, source: string): 
 
 async function openAnother(
   parts: ClientParts,
-  { blockMs, signal = parts.context.signal }: DuplicateOptions,
+  { blockMs, resends = false, signal = parts.context.signal }: DuplicateOptions,
   source: string,
 ): Promise<RedisConnection> {
   const target: RedisTarget = { ...parts.target, reads: { to: 'master', by: 'random' } }
-  const own = { ...parts, target, ...(blockMs === undefined ? {} : { blockMs }) }
+  const own = { ...parts, target, resends, ...(blockMs === undefined ? {} : { blockMs }) }
   const client = createClient(own)
   const connection = toConnection(client, own, source)
   try {

@@ -22,6 +22,8 @@ export interface ClientParts {
   readonly password: RotatingPassword | undefined
   /** How long a command may have no answer although all is well: that of the longest one that blocks. */
   readonly blockMs?: number
+  /** Whether commands wait while the connection is down, and are sent again when it broke. */
+  readonly resends?: boolean
   /** Where a Cluster's client sends commands that read. */
   readonly scaleReads?: (nodes: readonly (Redis | undefined)[]) => Redis | undefined
 }
@@ -43,7 +45,7 @@ export function createServerClient(parts: ClientParts): Redis {
   const { target, password } = parts
   const { socketPath, endpoints, mode, db } = target
   const place = socketPath === undefined ? endpoints[0] : { path: socketPath }
-  const options = { ...commonOptions(parts), ...(mode === 'sentinel' ? sentinelOptions(target) : place), db }
+  const options = { ...commonOptions(parts), ...(mode === 'sentinel' ? sentinelOptions(parts) : place), db }
   return password === undefined ? new Redis(options) : new RotatingRedis(options, password)
 }
 
@@ -53,7 +55,7 @@ export function backoffMs({ minBackoffMs, maxBackoffMs }: RedisTarget, attempt: 
   return longest * (0.5 + Math.random() / 2)
 }
 
-function commonOptions({ target, context, blockMs = 0 }: ClientParts): ServerOptions {
+function commonOptions({ target, context, blockMs = 0, resends = false }: ClientParts): ServerOptions {
   const { username, password, tls, clientName, dialTimeoutMs } = target
   return {
     ...(username === undefined ? {} : { username }),
@@ -66,9 +68,9 @@ function commonOptions({ target, context, blockMs = 0 }: ClientParts): ServerOpt
     disconnectTimeout: closeMs,
     // Commands are refused while the connection is down, and rejected when it breaks: nothing waits in a queue that
     // nobody sees, and nothing is sent a second time.
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
+    enableOfflineQueue: resends,
+    maxRetriesPerRequest: resends ? null : 0,
+    autoResendUnfulfilledCommands: resends,
     // A server that is loading is asked again this soon, and not after the time that it thinks it needs.
     maxLoadingRetryTime: 500,
     // A half-open connection is cut, so that a new one can be made.
@@ -77,7 +79,7 @@ function commonOptions({ target, context, blockMs = 0 }: ClientParts): ServerOpt
   }
 }
 
-function sentinelOptions(target: RedisTarget): ServerOptions {
+function sentinelOptions({ target, resends = false }: ClientParts): ServerOptions {
   const { masterName, sentinelUsername, sentinelPassword, tls } = target
   return {
     sentinels: [...target.endpoints],
@@ -90,21 +92,21 @@ function sentinelOptions(target: RedisTarget): ServerOptions {
     // A Sentinel that does not answer must not keep us from asking the next one.
     sentinelCommandTimeout: 1_000,
     // A master that became a replica keeps its connections: leave it, and look for the new one.
-    reconnectOnError: (error) => /\bREADONLY /.test(error.message),
+    reconnectOnError: (error) => /\bREADONLY /.test(error.message) && (resends ? 2 : 1),
   }
 }
 
 function clusterOptions(parts: ClientParts): ClusterOptions {
-  const { target, context, scaleReads } = parts
+  const { target, context, scaleReads, resends = false } = parts
   return {
     redisOptions: commonOptions(parts),
     lazyConnect: true,
     ...(scaleReads === undefined ? {} : { scaleReads }),
     // A node is connected by its first command: those that come meanwhile wait for that, too, not longer than it takes.
     enableOfflineQueue: true,
-    // A command whose connection broke may have run: it is never sent again. What a node refused (MOVED, ASK, TRYAGAIN,
+    // A command whose connection broke may have run: it is never sent again, unless that is wanted. What a node refused (MOVED, ASK, TRYAGAIN,
     // CLUSTERDOWN) is, until our deadline.
-    retryDelayOnFailover: 0,
+    ...(resends ? { retryDelayOnFailover: 100, maxRedirections: 600 } : { retryDelayOnFailover: 0 }),
     clusterRetryStrategy: (attempt) => backoffMs(target, attempt),
     slotsRefreshTimeout: Math.min(context.callTimeoutMs, 2_000),
     // Certificates name hosts, not addresses.

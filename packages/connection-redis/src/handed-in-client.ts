@@ -39,10 +39,10 @@ function toConnection(
 
 async function openAnother(
   original: RedisClient,
-  { blockMs = 0, signal }: DuplicateOptions,
+  { blockMs = 0, resends = false, signal }: DuplicateOptions,
   context: PluginContext,
 ): Promise<RedisConnection> {
-  const client = duplicateOf(original, context.callTimeoutMs * 2 + blockMs)
+  const client = duplicateOf(original, context.callTimeoutMs * 2 + blockMs, resends)
   tendLinks(client, context.clock)
   const connection = toConnection(client, true, original, context)
   try {
@@ -58,10 +58,10 @@ async function openAnother(
 }
 
 /** With all that could keep a command from settling turned off, whatever the app's own has. */
-function duplicateOf(client: RedisClient, socketTimeout: number): RedisClient {
+function duplicateOf(client: RedisClient, socketTimeout: number, resends: boolean): RedisClient {
   const tamed = {
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: resends ? null : 0,
+    autoResendUnfulfilledCommands: resends,
     disconnectTimeout: closeMs,
     socketTimeout,
     // They would end a command that blocks.
@@ -72,11 +72,11 @@ function duplicateOf(client: RedisClient, socketTimeout: number): RedisClient {
     return client.duplicate([], {
       lazyConnect: true,
       enableOfflineQueue: true,
-      retryDelayOnFailover: 0,
+      ...(resends ? { retryDelayOnFailover: 100, maxRedirections: 600 } : { retryDelayOnFailover: 0 }),
       redisOptions: tamed,
     })
   }
-  return client.duplicate({ ...tamed, lazyConnect: true, enableOfflineQueue: false })
+  return client.duplicate({ ...tamed, lazyConnect: true, enableOfflineQueue: resends })
 }
 
 /** Without secrets; the nodes of a Cluster are known once it is connected. */

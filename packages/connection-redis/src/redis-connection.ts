@@ -34,6 +34,11 @@ export interface RetryPolicy {
 export interface DuplicateOptions {
   /** How long its longest blocking command may take; a link that is silent for longer is cut. Default 0. */
   readonly blockMs?: number
+  /**
+   * For a library that uses the {@link RedisConnection.client} by itself and cannot bear that a command fails because the connection broke: commands wait
+   * while it is down, are sent again when it broke, and have no deadline. Default false.
+   */
+  readonly resends?: boolean
   /** Ends the opening: the caller does not want it any more. */
   readonly signal?: AbortSignal
 }
@@ -78,12 +83,12 @@ export class RedisConnection implements Closable {
 
   /** One command, one round trip. */
   command(name: string, args: readonly (string | number)[], timeoutMs: number): Promise<unknown> {
-    return this.#run(name, timeoutMs, () => this.client.call(name, ...args))
+    return this.run(name, timeoutMs, () => this.client.call(name, ...args))
   }
 
   /** As {@link command}; what is text or bytes in the reply comes as bytes. */
   commandBuffer(name: string, args: readonly (string | number)[], timeoutMs: number): Promise<unknown> {
-    return this.#run(name, timeoutMs, () => this.client.callBuffer(name, ...args))
+    return this.run(name, timeoutMs, () => this.client.callBuffer(name, ...args))
   }
 
   /**
@@ -96,7 +101,7 @@ export class RedisConnection implements Closable {
     args: readonly (string | number | Buffer)[],
     timeoutMs: number,
   ): Promise<unknown> {
-    return this.#run(script.name, timeoutMs, () =>
+    return this.run(script.name, timeoutMs, () =>
       this.client.evalsha(script.hash, keys.length, ...keys, ...args).catch((error: unknown) => {
         if (!isNoScript(error)) throw error
         return this.client.eval(script.source, keys.length, ...keys, ...args)
@@ -125,7 +130,7 @@ export class RedisConnection implements Closable {
         ['wait', replicas, leftMs],
       ])
     }
-    const [reply, count] = await this.#run(script.name, timeoutMs, async () => {
+    const [reply, count] = await this.run(script.name, timeoutMs, async () => {
       try {
         return await send('evalsha', script.hash)
       } catch (error) {
@@ -178,6 +183,9 @@ export class RedisConnection implements Closable {
     this.#closed = true
     this.#reads?.close()
     this.#failoverWatch?.close()
+    // Between two attempts ioredis would leave those that wait unsettled; in one it fails them.
+    const waits = this.client.status === 'reconnecting' && this.client.options.enableOfflineQueue
+    if (waits && !('nodes' in this.client)) this.client.connect().catch(() => {})
     const isOpen = ['connecting', 'connect', 'ready'].includes(this.client.status)
     // Not 'close', which never comes when the socket has not been made yet.
     const ended = isOpen ? new Promise((resolve) => this.client.once('end', resolve)) : undefined
@@ -191,8 +199,12 @@ export class RedisConnection implements Closable {
     await Promise.race([ended, late])
   }
 
-  /** Not async, and nor is `#guard`: a layer of that costs as much as a timer. */
-  #run<T>(operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  /**
+   * One round trip of a library that sends it on {@link client}: with our deadline, and its errors as ours. Run again where commands are.
+   *
+   * Not async, and nor is `#guard`: a layer of that costs as much as a timer.
+   */
+  run<T>(operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
     if (this.#retry.most > 0) return this.#repeat(operation, timeoutMs, work)
     return this.#guard(this.client, operation, timeoutMs, work)
   }

@@ -8,6 +8,9 @@ test('@multinode/core exports this and nothing else', () => {
     'Locks',
     'MultinodeError',
     'PubSub',
+    'Queues',
+    'RetryLater',
+    'UnrecoverableJobError',
     'WorkerIds',
     'capabilityNames',
     'checkCount',
@@ -29,6 +32,7 @@ test('@multinode/core/testing exports this and nothing else', () => {
     'memoryBusOf',
     'memoryLock',
     'memoryPubSub',
+    'memoryQueue',
     'memoryWorkerIds',
     'pluginContext',
   ])

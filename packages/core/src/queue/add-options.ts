@@ -10,9 +10,10 @@ import {
   checkMs,
   checkString,
 } from '../runtime/check.ts'
-import type { JobPriority, NewJob, QueueFeatures } from './queue-driver.ts'
+import type { JobPriority, JobRecord, NewJob, QueueFeatures } from './queue-driver.ts'
 import { type JobPolicy, longestMs, policyNames, type QueueSettings, readPolicy } from './queue-options.ts'
 
+/** What holds for one job: its own policy before that of its queue. */
 export interface AddOptions extends JobPolicy {
   /** Not before so many ms from now. */
   readonly delayMs?: number
@@ -34,6 +35,9 @@ const optionNames: readonly (keyof AddOptions)[] = [
   'dedupe',
   'headers',
 ]
+
+/** Has no UTF-8 form, so that another value would arrive. */
+const loneSurrogate = /\p{Surrogate}/u
 
 const noHeaders: Readonly<Record<string, string>> = Object.freeze({})
 
@@ -60,14 +64,20 @@ export function newJob(payload: unknown, options: AddOptions, to: AddContext): N
     timeoutMs,
     expiresAtMs: expiresInMs === undefined ? undefined : addedAtMs + expiresInMs,
   }
-  const bytes = bytesOf(record.payload) + headerBytes(record.headers)
-  if (bytes > to.features.maxBytes) throw tooLarge(to, bytes)
+  checkSize(record, to)
   return {
     record,
     delayMs: readDelay(options, addedAtMs),
     priority: readPriority(options, to),
     dedupe: readDedupe(options, to),
   }
+}
+
+/** As it was after whoever traces put in what is to travel with it. */
+export function withHeaders(job: NewJob, headers: Readonly<Record<string, string>>, to: AddContext): NewJob {
+  const record = { ...job.record, headers: readHeaders(headers) }
+  checkSize(record, to)
+  return { ...job, record }
 }
 
 function readDelay({ delayMs, runAt }: AddOptions, nowMs: number): number {
@@ -103,23 +113,30 @@ function readHeaders(headers: Readonly<Record<string, string>>): Readonly<Record
   for (const [name, value] of Object.entries(headers)) {
     checkKey('a name in headers', name)
     checkString(`headers.${name}`, value)
+    if (loneSurrogate.test(value)) throw invalid(`headers.${name}`, `headers.${name} has a lone surrogate.`)
   }
   return { ...headers }
 }
 
 /** What has no JSON form is an error, and not silently `null` or left out as a whole. */
 export function toJson(payload: unknown): string {
-  if (ArrayBuffer.isView(payload)) {
+  if (ArrayBuffer.isView(payload) || payload instanceof ArrayBuffer) {
     throw invalid('payload', 'The payload is bytes: store them, and add a job that says where they are.')
   }
   if (payload === undefined) return ''
   try {
     const text: unknown = JSON.stringify(payload)
-    if (is.string(text)) return text
+    // JSON has no NaN, no infinite numbers and no invalid dates, and says `null` instead.
+    if (is.string(text) && (text !== 'null' || payload === null)) return text
   } catch (error) {
     throw invalid('payload', 'The payload has no JSON form.', error)
   }
   throw invalid('payload', `The payload is of type ${is(payload)}, which has no JSON form.`)
+}
+
+function checkSize(record: Pick<JobRecord, 'payload' | 'headers'>, to: AddContext): void {
+  const bytes = bytesOf(record.payload) + headerBytes(record.headers)
+  if (bytes > to.features.maxBytes) throw tooLarge(to, bytes)
 }
 
 function bytesOf(text: string): number {

@@ -35,7 +35,7 @@ export class Attempt {
   /** Called once. Never rejects. */
   async run(handler: (job: Job) => unknown): Promise<AttemptEnd> {
     const { timeoutMs, clock } = this.#limits
-    if (timeoutMs !== undefined)
+    if (timeoutMs !== undefined && this.#reason === undefined)
       this.#timer = clock.setTimer(() => this.abort('timeout'), timeoutMs, 'foreground')
     const end = await new Promise<AttemptEnd>((resolve) => {
       this.#end = resolve

@@ -26,7 +26,8 @@ export function readBackoff(options: BackoffOptions): BackoffSettings {
   const { type, delayMs, maxDelayMs = defaultBackoff.maxDelayMs, jitter = defaultBackoff.jitter } = options
   if (type !== 'fixed' && type !== 'exponential')
     throw invalid('backoff.type', type, '"fixed" or "exponential"')
-  if (!is.inRange(jitter, [0, 1])) throw invalid('backoff.jitter', jitter, 'a number from 0 to 1')
+  if (!is.number(jitter) || !is.inRange(jitter, [0, 1]))
+    throw invalid('backoff.jitter', jitter, 'a number from 0 to 1')
   return {
     type,
     delayMs: checkMs('backoff.delayMs', delayMs, { min: 0 }),
@@ -41,7 +42,9 @@ export function delayAfter(
   backoff: BackoffSettings,
   random: () => number = Math.random,
 ): number {
-  const grown = backoff.type === 'fixed' ? backoff.delayMs : backoff.delayMs * 2 ** (attempt - 1)
+  // Bounded, because 2 ** 1024 is Infinity, and 0 times that is no number.
+  const doublings = backoff.type === 'fixed' ? 0 : Math.min(attempt - 1, 1_000)
+  const grown = backoff.delayMs * 2 ** doublings
   const delayMs = Math.min(grown, backoff.maxDelayMs)
   return Math.round(delayMs * (1 - backoff.jitter * random()))
 }

@@ -2,6 +2,7 @@ import { checkArray, checkCount, checkKey, checkKnownOptions } from '../runtime/
 import type { OpenLine } from './open-line.ts'
 import type { DeadJob, Failure } from './queue-driver.ts'
 
+/** A job that was given up, and why. */
 export interface DeadLetter {
   readonly id: string
   /** As it was added, by whatever version of the app; text where it is no JSON. */

@@ -1,7 +1,11 @@
 /** What is due first comes first; of what is due at the same time, what was put in first. A binary heap: each operation takes log n steps. */
 export class JobHeap<T extends { readonly dueMs: number }> {
-  readonly #items: { readonly item: T; readonly order: number }[] = []
+  #items: { readonly item: T; readonly order: number }[] = []
   #order = 0
+
+  get size(): number {
+    return this.#items.length
+  }
 
   get first(): T | undefined {
     return this.#items[0]?.item
@@ -10,12 +14,16 @@ export class JobHeap<T extends { readonly dueMs: number }> {
   push(item: T): void {
     this.#order += 1
     this.#items.push({ item, order: this.#order })
-    let index = this.#items.length - 1
-    while (index > 0) {
-      const parent = (index - 1) >> 1
-      if (!this.#isBefore(index, parent)) break
-      this.#swap(index, parent)
-      index = parent
+    this.#rise(this.#items.length - 1)
+  }
+
+  /** Takes out all others, in a time that grows with how many there are. */
+  keep(isKept: (item: T) => boolean): void {
+    const kept = this.#items.filter(({ item }) => isKept(item))
+    this.#items = []
+    for (const each of kept) {
+      this.#items.push(each)
+      this.#rise(this.#items.length - 1)
     }
   }
 
@@ -32,6 +40,16 @@ export class JobHeap<T extends { readonly dueMs: number }> {
       if (least === index) return first.item
       this.#swap(index, least)
       index = least
+    }
+  }
+
+  #rise(from: number): void {
+    let index = from
+    while (index > 0) {
+      const parent = (index - 1) >> 1
+      if (!this.#isBefore(index, parent)) break
+      this.#swap(index, parent)
+      index = parent
     }
   }
 

@@ -9,15 +9,15 @@ export type AbortReason = 'timeout' | 'lock-lost' | 'shutdown' | 'cancelled'
 export class Job<T = unknown> {
   readonly id: string
   readonly queue: string
-  readonly payload: T
   readonly headers: Readonly<Record<string, string>>
   /** 1 for the first one. */
   readonly attempt: number
   readonly attemptsMax: number
-  /** Whether it was started before, here or elsewhere: then part of its work may be done. */
+  /** Whether a node had it before, this one or another: then part of its work may be done. */
   readonly redelivered: boolean
   /** When it was added, by the clock of the node that did, in ms since 1970. */
   readonly addedAtMs: number
+  #payload: T
   readonly #onProgress: (value: unknown) => Promise<void>
   #abort: AbortController | undefined
   #reason: AbortReason | undefined
@@ -30,13 +30,18 @@ export class Job<T = unknown> {
   ) {
     this.id = record.id
     this.queue = queue
-    this.payload = payload
+    this.#payload = payload
     this.headers = record.headers
     this.attempt = attempt
     this.attemptsMax = record.attemptsMax
     this.redelivered = redelivered
     this.addedAtMs = record.addedAtMs
     this.#onProgress = onProgress
+  }
+
+  /** What was added, as the queue's schema reads it. */
+  get payload(): T {
+    return this.#payload
   }
 
   /** Aborted with an {@link AbortReason} as its `reason`. Pass it on to what the handler waits for. */
@@ -48,8 +53,13 @@ export class Job<T = unknown> {
   }
 
   /** Stores how far the job is, as JSON, for whoever looks it up. @throws `UNSUPPORTED` where the backend cannot */
-  progress(value: unknown): Promise<void> {
-    return this.#onProgress(value)
+  async progress(value: unknown): Promise<void> {
+    await this.#onProgress(value)
+  }
+
+  /** @internal What the schema made of the payload. */
+  read(payload: T): void {
+    this.#payload = payload
   }
 
   /** @internal */

@@ -33,20 +33,25 @@ export interface MemoryJob {
   failure: Failure | undefined
 }
 
+interface DelayedEntry {
+  readonly dueMs: number
+  readonly job: MemoryJob
+  readonly move: number
+}
+
 const timerLimitMs = 3_600_000
+/** Below that, what was taken out of a list costs less than looking for it. */
+const compactAbove = 1_000
 
 /** One queue of this process: the reference for what {@link QueueLine} means. */
 export class MemoryLine implements QueueLine {
   readonly #clock: Clock
   readonly #jobs = new Map<string, MemoryJob>()
   readonly #waiting = new WaitingJobs()
-  readonly #delayed = new JobHeap<{
-    readonly dueMs: number
-    readonly job: MemoryJob
-    readonly move: number
-  }>()
+  readonly #delayed = new JobHeap<DelayedEntry>()
   readonly #dead = new Map<string, MemoryJob>()
   readonly #dedupe = new Map<string, { readonly id: string; readonly untilMs: number }>()
+  readonly #dedupeEnds = new JobHeap<{ readonly dueMs: number; readonly key: string }>()
   readonly #consumers = new Set<MemoryConsumer>()
   readonly #count = { waiting: 0, active: 0, delayed: 0 }
   #isPaused = false
@@ -56,6 +61,12 @@ export class MemoryLine implements QueueLine {
 
   constructor(clock: Clock) {
     this.#clock = clock
+  }
+
+  /** How many jobs, keys and places in lists are kept: for tests that nothing is left behind. */
+  get entries(): number {
+    const lists = this.#waiting.entries + this.#delayed.size
+    return this.#jobs.size + lists + this.#dedupe.size + this.#dedupeEnds.size
   }
 
   async add(jobs: readonly NewJob[]): Promise<AddReply[]> {
@@ -101,7 +112,7 @@ export class MemoryLine implements QueueLine {
     readonly ids?: readonly string[]
     readonly limit: number
   }): Promise<number> {
-    const chosen = (ids ?? [...this.#dead.keys()]).slice(0, limit)
+    const chosen = [...new Set(ids ?? this.#dead.keys())].slice(0, limit)
     const jobs = chosen.flatMap((id) => this.#dead.get(id) ?? [])
     for (const job of jobs) {
       this.#dead.delete(job.record.id)
@@ -110,6 +121,7 @@ export class MemoryLine implements QueueLine {
       job.failure = undefined
       this.#wait(job)
     }
+    this.dispatch()
     return jobs.length
   }
 
@@ -175,6 +187,11 @@ export class MemoryLine implements QueueLine {
     this.#consumers.delete(consumer)
   }
 
+  /** Nobody will use it any more. */
+  end(): void {
+    this.#timer?.cancel()
+  }
+
   #add({ record, delayMs, priority, dedupe }: NewJob): AddReply {
     if (this.#jobs.has(record.id)) return { status: 'added', id: record.id }
     const known = dedupe === undefined ? undefined : this.#duplicateOf(dedupe.key)
@@ -197,6 +214,7 @@ export class MemoryLine implements QueueLine {
     if (dedupe !== undefined) {
       const untilMs = this.#clock.monotonicMs() + (dedupe.ttlMs ?? Infinity)
       this.#dedupe.set(dedupe.key, { id: record.id, untilMs })
+      if (dedupe.ttlMs !== undefined) this.#dedupeEnds.push({ dueMs: untilMs, key: dedupe.key })
     }
     if (delayMs > 0) this.#delay(job, delayMs)
     else this.#wait(job)
@@ -205,10 +223,17 @@ export class MemoryLine implements QueueLine {
   }
 
   #duplicateOf(key: string): string | undefined {
-    const known = this.#dedupe.get(key)
-    if (known === undefined || known.untilMs > this.#clock.monotonicMs()) return known?.id
-    this.#dedupe.delete(key)
-    return undefined
+    this.#forgetOldKeys()
+    return this.#dedupe.get(key)?.id
+  }
+
+  #forgetOldKeys(): void {
+    const nowMs = this.#clock.monotonicMs()
+    for (let end = this.#dedupeEnds.first; end !== undefined && end.dueMs <= nowMs;) {
+      this.#dedupeEnds.pop()
+      if (this.#dedupe.get(end.key)?.untilMs === end.dueMs) this.#dedupe.delete(end.key)
+      end = this.#dedupeEnds.first
+    }
   }
 
   #wait(job: MemoryJob): void {
@@ -244,11 +269,19 @@ export class MemoryLine implements QueueLine {
     job.state = 'gone'
     this.#dead.delete(job.record.id)
     this.#jobs.delete(job.record.id)
+    this.#compact()
   }
 
   #leaveState({ state }: MemoryJob): void {
     if (state === 'waiting') this.#count.waiting -= 1
     if (state === 'delayed') this.#count.delayed -= 1
+  }
+
+  /** Jobs that were taken out may have been due in years, and nobody may be there to pass them over. */
+  #compact(): void {
+    const { waiting, delayed } = this.#count
+    if (this.#waiting.entries > Math.max(compactAbove, 2 * waiting)) this.#waiting.compact()
+    if (this.#delayed.size > Math.max(compactAbove, 2 * delayed)) this.#delayed.keep(isStillDelayed)
   }
 
   #forgetKey({ dedupeKey, record }: MemoryJob): void {
@@ -298,12 +331,16 @@ export class MemoryLine implements QueueLine {
       next = this.#delayed.first
     ) {
       this.#delayed.pop()
-      if (next.job.state === 'delayed' && next.job.move === next.move) this.#wait(next.job)
+      if (isStillDelayed(next)) this.#wait(next.job)
     }
     const next = this.#delayed.first
     if (next !== undefined) this.#wakeBy(next.dueMs)
     this.dispatch()
   }
+}
+
+function isStillDelayed({ job, move }: DelayedEntry): boolean {
+  return job.state === 'delayed' && job.move === move
 }
 
 function crashed({ record, attempt, crashes }: MemoryJob, atMs: number): Failure {

@@ -5,6 +5,12 @@ import type { QueueDefinition, QueueDriver, QueueFeatures, QueueLine, QueuePlugi
 
 const linesPart = Symbol('multinode.queue')
 
+/** What the drivers of one cluster name share. */
+interface Shared {
+  readonly lines: Map<string, MemoryLine>
+  drivers: number
+}
+
 /** Jobs within this process: cluster objects of one name share them, and they end with the last of these. */
 export class MemoryQueue implements QueueDriver {
   readonly features: QueueFeatures = {
@@ -25,12 +31,15 @@ export class MemoryQueue implements QueueDriver {
   readonly native: Map<string, MemoryLine>
   readonly #context: PluginContext
   readonly #hub: MemoryHub
+  readonly #shared: Shared
   #isClosed = false
 
   constructor(context: PluginContext) {
     this.#context = context
     this.#hub = MemoryHub.join(context.node.clusterName)
-    this.native = this.#hub.part(linesPart, () => new Map<string, MemoryLine>())
+    this.#shared = this.#hub.part<Shared>(linesPart, () => ({ lines: new Map(), drivers: 0 }))
+    this.#shared.drivers += 1
+    this.native = this.#shared.lines
   }
 
   async open({ name }: QueueDefinition): Promise<QueueLine> {
@@ -48,7 +57,14 @@ export class MemoryQueue implements QueueDriver {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#shared.drivers -= 1
+    if (this.#shared.drivers === 0) this.#endLines()
     this.#hub.leave()
+  }
+
+  #endLines(): void {
+    for (const line of this.native.values()) line.end()
+    this.native.clear()
   }
 }
 

@@ -1,6 +1,7 @@
 import { checkCount, checkFunction, checkKnownOptions, checkMs, checkSignal } from '../runtime/check.ts'
 import type { ConsumeOptions, QueueFeatures } from './queue-driver.ts'
 
+/** How one worker of this node takes jobs. */
 export interface ProcessOptions {
   /** How many jobs run at once on this node. 0: as many as the backend's driver allows. Default 1. */
   readonly concurrency?: number
@@ -13,7 +14,7 @@ export interface ProcessOptions {
   readonly idle?: () => boolean
   /** How long a job stays with a node that is not heard of. Default 30,000. */
   readonly leaseMs?: number
-  /** After so many starts that a crash cut short a job is a dead letter. Default 20. */
+  /** A job that was cut short by more crashes than that is a dead letter. Default 20. */
   readonly maxCrashes?: number
   /** How long a handler may go on after its signal was aborted, before its slot is given to another job. Default 5,000. */
   readonly handlerGraceMs?: number

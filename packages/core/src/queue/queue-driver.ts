@@ -84,7 +84,7 @@ export interface Failure {
   readonly reason: DeadReason
   readonly name: string
   readonly message: string
-  /** At most 4 KiB. */
+  /** At most 4,096 characters. */
   readonly stack: string
   readonly nodeId: string
   readonly attempts: number

@@ -11,7 +11,7 @@ export interface JobPolicy {
   readonly backoff?: BackoffOptions
   /** How long one attempt may take: then its `signal` is aborted, and it counts as failed. Default: as long as it wants. */
   readonly timeoutMs?: number
-  /** When it has not been started by then it is not started at all. Default: never. */
+  /** An attempt that would begin later does not, also when there were others before: the job is gone, and `expired` is told. Default: never. */
   readonly expiresInMs?: number
 }
 

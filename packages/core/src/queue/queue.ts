@@ -1,4 +1,5 @@
 import { tracingChannel, type TracingChannel } from 'node:diagnostics_channel'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
 import { unsupported } from '../errors/unsupported.ts'
 import type { CapabilityContext } from '../runtime/capability-context.ts'
@@ -9,10 +10,12 @@ import {
   checkKey,
   checkKnownOptions,
   checkMs,
+  checkObject,
 } from '../runtime/check.ts'
 import { pause } from '../runtime/clock.ts'
-import { validated } from '../runtime/standard-schema.ts'
-import { type AddContext, type AddOptions, newJob } from './add-options.ts'
+import { type Schema, validated } from '../runtime/standard-schema.ts'
+import { type AddContext, type AddOptions, newJob, withHeaders } from './add-options.ts'
+import { AddReplies, missing } from './add-replies.ts'
 import { DeadLetters, readPayload } from './dead-letters.ts'
 import type { Job } from './job.ts'
 import { OpenLine } from './open-line.ts'
@@ -29,8 +32,10 @@ export interface AddResult {
   readonly id: string
 }
 
+/** `failed`: this job alone; `error.outcome` says whether it may be there all the same. */
 export type AddManyResult = AddResult | { readonly status: 'failed'; readonly error: MultinodeError }
 
+/** A job as the backend has it, at the moment of the answer. */
 export interface JobInfo {
   readonly id: string
   readonly state: StoredJob['state']
@@ -45,7 +50,8 @@ export interface JobInfo {
 }
 
 /**
- * `removed`: it will not run. `aborted`: it runs on this node, and its signal was aborted. `running`: it runs on another node, and goes on.
+ * `removed`: it will not run. `aborted`: it runs on this node, its signal was aborted, and whatever its handler does it is not tried again. `running`: it runs on another node, or on this one
+ * after its signal was aborted for another reason; it goes on, and may be tried again.
  */
 export type CancelResult = 'removed' | 'aborted' | 'running' | 'not-found'
 
@@ -60,6 +66,8 @@ export interface QueueParts {
 }
 
 const drainPollMs = 100
+/** How many of `addMany` are made ready before others get a turn of the event loop. */
+const itemsATurn = 500
 const addChannel: TracingChannel = tracingChannel('multinode:queue.add')
 
 /**
@@ -108,14 +116,15 @@ export class Queue<T = unknown> {
    */
   async add(payload: T, options: AddOptions = {}): Promise<AddResult> {
     this.#parts.checkOpen('add')
-    const job = await this.#toJob(payload, options)
-    if (!addChannel.hasSubscribers) return this.#addOne(job)
-    const { id, headers } = job.record
-    return addChannel.tracePromise(() => this.#addOne(job), { queue: this.name, id, headers })
+    const { schema } = this.#parts.settings
+    const job =
+      schema === undefined ? newJob(payload, options, this.#adding) : await this.#toJob(payload, options)
+    return addChannel.hasSubscribers ? this.#traced(job, (each) => this.#addOne(each)) : this.#addOne(job)
   }
 
   /**
-   * Adds many jobs, and says of each what became of it, in order: one that is refused keeps none of the others back. Not atomic.
+   * Adds many jobs, and says of each what became of it, in order: one that is refused keeps none of the others back. Not atomic. Rejects only when there is nothing to
+   * say about any: `CLOSED`, or no array.
    */
   async addMany(
     items: readonly { readonly payload: T; readonly options?: AddOptions }[],
@@ -125,16 +134,18 @@ export class Queue<T = unknown> {
     const results: AddManyResult[] = []
     const jobs: NewJob[] = []
     const places: number[] = []
-    for (const [index, { payload, options = {} }] of items.entries()) {
+    for (const [index, item] of items.entries()) {
+      if (index % itemsATurn === itemsATurn - 1) await nextTurn()
       try {
-        jobs.push(await this.#toJob(payload, options))
+        checkObject(`items[${index}]`, item)
+        jobs.push(await this.#toJob(item.payload, item.options ?? {}))
         places.push(index)
       } catch (error) {
         if (!isMultinodeError(error)) throw error
         results[index] = { status: 'failed', error }
       }
     }
-    const replies = await this.#send(jobs)
+    const replies = await (addChannel.hasSubscribers ? this.#sendTraced(jobs) : this.#send(jobs))
     for (const [index, place] of places.entries()) results[place] = this.#toResult(replies[index])
     return results
   }
@@ -142,12 +153,15 @@ export class Queue<T = unknown> {
   /**
    * Runs jobs on this node, from when this has resolved on, until the worker is closed. A handler that resolves ends its job. One that rejects has it tried again after its
    * backoff, and after the last attempt makes it a dead letter; see {@link RetryLater} and {@link UnrecoverableJobError}.
+   *
+   * @throws `UNAVAILABLE` or `TIMEOUT` when the backend is away for all of `callTimeoutMs`; nothing is left open then. `ABORTED` by `signal`, `CLOSED`
    */
   async process(handler: (job: Job<T>) => unknown, options: ProcessOptions = {}): Promise<Worker> {
     this.#parts.checkOpen('process')
     const { driver, settings: queueSettings, context, stats } = this.#parts
     const settings = readProcessOptions(handler, options, driver.features)
-    options.signal?.throwIfAborted()
+    if (options.signal?.aborted === true) throw ended(this.name, options.signal)
+    const { signal } = options
     const onAbort = (): void => void worker.close()
     const worker = new Worker({
       queue: this.name,
@@ -158,21 +172,25 @@ export class Queue<T = unknown> {
       context,
       events: this.#events,
       stats,
+      isPaused: this.#isPaused,
       onClose: (each) => {
         this.#workers.delete(each)
-        options.signal?.removeEventListener('abort', onAbort)
+        signal?.removeEventListener('abort', onAbort)
       },
     })
-    const consumer = await this.#line.insist(
-      'process',
-      (line, timeoutMs) => line.consume(settings, worker, timeoutMs),
-      () => true,
-    )
+    // Known from the start on: what ends the queue meanwhile ends the worker too.
     this.#workers.add(worker)
-    options.signal?.addEventListener('abort', onAbort, { once: true })
-    await worker.setPaused(this.#isPaused)
-    worker.begin(consumer)
-    return worker
+    signal?.addEventListener('abort', onAbort, { once: true })
+    try {
+      await worker.begin(await this.#line.consume(settings, worker, () => !worker.isStopped))
+    } catch (error) {
+      await worker.close({ graceMs: 0 })
+      throw error
+    }
+    if (!worker.isStopped) return worker
+    await worker.close({ graceMs: 0 })
+    this.#parts.checkOpen('process')
+    throw ended(this.name, signal)
   }
 
   /** How many jobs there are; `null` where the backend does not know. */
@@ -221,7 +239,7 @@ export class Queue<T = unknown> {
     return this.#line.call('purge', (line, timeoutMs) => line.purge(timeoutMs))
   }
 
-  /** @throws `UNSUPPORTED` where the backend cannot look jobs up */
+  /** The job of that id; `undefined` when it is done, or never was. @throws `UNSUPPORTED` where the backend cannot look jobs up */
   async get(id: string): Promise<JobInfo | undefined> {
     this.#parts.checkOpen('get')
     checkKey('id', id)
@@ -262,6 +280,7 @@ export class Queue<T = unknown> {
     return this
   }
 
+  /** Takes a listener off again. */
   off<E extends keyof QueueEvents>(event: E, listener: QueueListener<E>): this {
     checkChoice('event', event, queueEventNames)
     this.#events.off(event, listener)
@@ -301,37 +320,67 @@ export class Queue<T = unknown> {
 
   async #toJob(payload: T, options: AddOptions): Promise<NewJob> {
     const { schema } = this.#parts.settings
-    const checked = schema === undefined ? payload : await validated(schema, payload, this.name, 'queue')
+    const checked = schema === undefined ? payload : await this.#validated(schema, payload)
     return newJob(checked, options, this.#adding)
   }
 
+  async #validated(schema: Schema<unknown>, payload: T): Promise<unknown> {
+    try {
+      return await validated(schema, payload, this.name, 'queue')
+    } catch (error) {
+      if (isMultinodeError(error)) throw error
+      throw new MultinodeError('INVALID_ARGUMENT', `The schema of ${this.name} failed on a payload.`, {
+        capability: 'queue',
+        details: { name: this.name },
+        cause: error,
+      })
+    }
+  }
+
   async #addOne(job: NewJob): Promise<AddResult> {
-    const result = this.#toResult((await this.#send([job]))[0])
-    if (result.status === 'failed') throw result.error
-    return result
+    return resultOf(this.#toResult((await this.#send([job]))[0]))
+  }
+
+  /** With what whoever traces puts into its headers. */
+  #traced(job: NewJob, work: (job: NewJob) => Promise<AddResult>): Promise<AddResult> {
+    const { id } = job.record
+    const headers = { ...job.record.headers }
+    return addChannel.tracePromise(async () => work(withHeaders(job, headers, this.#adding)), {
+      queue: this.name,
+      id,
+      headers,
+    })
+  }
+
+  /** One request for all, and a trace for each. */
+  async #sendTraced(jobs: readonly NewJob[]): Promise<AddReply[]> {
+    const traced: NewJob[] = []
+    // After all traces have begun.
+    const sending = Promise.resolve().then(() => this.#send(traced))
+    const results = jobs.map((job) =>
+      this.#traced(job, async (each) => {
+        const place = traced.push(each) - 1
+        return resultOf((await sending)[place])
+      }),
+    )
+    return Promise.all(results.map(replyOf))
   }
 
   /** One reply for each. Those that failed for now are tried again until `callTimeoutMs`. */
   async #send(jobs: readonly NewJob[]): Promise<AddReply[]> {
-    const replies: AddReply[] = []
-    let open = jobs.map((job, place) => ({ job, place }))
-    const attempt = async (line: { add: SendJobs }, timeoutMs: number): Promise<void> => {
-      const got = await line.add(
-        open.map(({ job }) => job),
-        timeoutMs,
-      )
-      for (const [index, { place }] of open.entries()) replies[place] = got[index] ?? missing()
-      open = open.filter(({ place }) => isWorthRetrying(replies[place]))
-      const again = replies[open[0]?.place ?? -1]
-      if (again?.status === 'failed') throw again.error
-    }
+    if (jobs.length === 0) return []
+    const replies = new AddReplies(jobs)
     try {
-      if (open.length > 0) await this.#line.insist('add', attempt, () => true)
+      await this.#line.insist(
+        'add',
+        (line, timeoutMs) => replies.request((open) => line.add(open, timeoutMs)),
+        () => true,
+      )
     } catch (error) {
       if (!isMultinodeError(error)) throw error
-      for (const { place } of open) replies[place] ??= { status: 'failed', error }
+      return replies.all(error)
     }
-    return replies
+    return replies.all()
   }
 
   #toResult(reply: AddReply = missing()): AddManyResult {
@@ -340,18 +389,23 @@ export class Queue<T = unknown> {
   }
 }
 
-type SendJobs = (jobs: readonly NewJob[], timeoutMs: number) => Promise<readonly AddReply[]>
-
-function isWorthRetrying(reply: AddReply | undefined): boolean {
-  return reply?.status === 'failed' && reply.error.retryable
+function resultOf(reply: AddReply = missing()): AddResult {
+  if (reply.status === 'failed') throw reply.error
+  return reply
 }
 
-function missing(): AddReply {
-  return {
-    status: 'failed',
-    error: new MultinodeError('INTERNAL', 'The adapter gave no reply for a job.', {
-      capability: 'queue',
-      outcome: 'unknown',
-    }),
+async function replyOf(result: Promise<AddResult>): Promise<AddReply> {
+  try {
+    return await result
+  } catch (error) {
+    if (isMultinodeError(error)) return { status: 'failed', error }
+    throw error
   }
+}
+
+function ended(queue: string, signal: AbortSignal | undefined): MultinodeError {
+  return new MultinodeError('ABORTED', `The worker of ${queue} was ended by its signal before it began.`, {
+    capability: 'queue',
+    cause: signal?.reason,
+  })
 }

@@ -10,8 +10,19 @@ interface Entry {
 export class WaitingJobs {
   readonly #lists: Record<JobPriority, Fifo> = { high: new Fifo(), normal: new Fifo(), low: new Fifo() }
 
+  /** Those that were taken out, and not yet passed over, included. */
+  get entries(): number {
+    const { high, normal, low } = this.#lists
+    return high.length + normal.length + low.length
+  }
+
   push(job: MemoryJob): void {
     this.#lists[job.priority].push({ job, move: job.move })
+  }
+
+  /** Lets go of those that were taken out. */
+  compact(): void {
+    for (const list of Object.values(this.#lists)) list.keep(isStill)
   }
 
   first(): MemoryJob | undefined {
@@ -41,8 +52,17 @@ class Fifo {
   #entries: Entry[] = []
   #begin = 0
 
+  get length(): number {
+    return this.#entries.length - this.#begin
+  }
+
   get first(): Entry | undefined {
     return this.#entries[this.#begin]
+  }
+
+  keep(isKept: (entry: Entry) => boolean): void {
+    this.#entries = this.#entries.slice(this.#begin).filter(isKept)
+    this.#begin = 0
   }
 
   push(entry: Entry): void {

@@ -2,9 +2,10 @@ import { tracingChannel, type TracingChannel } from 'node:diagnostics_channel'
 import { MultinodeError } from '../errors/multinode-error.ts'
 import { unsupported } from '../errors/unsupported.ts'
 import type { CapabilityContext } from '../runtime/capability-context.ts'
-import { checkKnownOptions, checkMs } from '../runtime/check.ts'
+import { checkBoolean, checkKnownOptions, checkMs } from '../runtime/check.ts'
 import { pause, type Timer } from '../runtime/clock.ts'
-import { validated } from '../runtime/standard-schema.ts'
+import { DriverCalls } from '../runtime/driver-calls.ts'
+import { type Schema, validated } from '../runtime/standard-schema.ts'
 import { Attempt, type AttemptEnd, timedOut } from './attempt.ts'
 import { delayAfter } from './backoff.ts'
 import { failureOf } from './failure.ts'
@@ -21,7 +22,8 @@ export type JobHandler<T = unknown> = (job: Job<T>) => unknown
 
 /** How long handlers have between the abort of their signals and the end of a close. */
 const lastMs = 500
-const idlePollMs = 250
+/** How often `idle` is asked while no job comes, and how soon a driver is told again what it did not do. */
+const followMs = 250
 
 const processChannel: TracingChannel = tracingChannel('multinode:queue.process')
 
@@ -33,26 +35,40 @@ export interface WorkerParts {
   readonly context: CapabilityContext
   readonly events: QueueEmitter
   readonly stats: QueueStats
+  readonly isPaused: boolean
   readonly onClose: (worker: Worker) => void
 }
+
+/** A payload that its schema refuses. */
+class InvalidPayload extends Error {}
 
 /** Runs the jobs that a driver takes for this node: decides what becomes of each, and when none is taken. */
 export class Worker implements JobReceiver, AsyncDisposable {
   readonly queue: string
   readonly #parts: WorkerParts
-  readonly #attempts = new Map<string, Attempt>()
+  /** A job whose lease was lost may come back while its first handler still runs: then two of them have its id. */
+  readonly #attempts = new Set<Attempt>()
+  readonly #calls: DriverCalls
+  readonly #waitingForEnd = new Set<() => void>()
+  readonly #closed: Promise<void>
+  #tellClosed: () => void = () => {}
   #consumer: Consumer | undefined
-  #isPaused = false
+  #isPaused: boolean
   #isTaking = true
   #isStopped = false
-  #steering: Promise<void> | undefined
-  #idleTimer: Timer | undefined
-  #onFinished: (() => void) | undefined
-  #closing: Promise<void> | undefined
+  #isEnding = false
+  #isSteering = false
+  #steering: Promise<void> = Promise.resolve()
+  #steerTimer: Timer | undefined
 
   constructor(parts: WorkerParts) {
     this.queue = parts.queue
     this.#parts = parts
+    this.#calls = new DriverCalls(parts.context)
+    this.#isPaused = parts.isPaused
+    this.#closed = new Promise((resolve) => {
+      this.#tellClosed = resolve
+    })
   }
 
   /** How many jobs run. */
@@ -60,11 +76,16 @@ export class Worker implements JobReceiver, AsyncDisposable {
     return this.#attempts.size
   }
 
+  /** @internal Whether it will never take a job again. */
+  get isStopped(): boolean {
+    return this.#isStopped
+  }
+
   /** @internal Called once, with where its jobs come from. */
-  begin(consumer: Consumer): void {
+  async begin(consumer: Consumer): Promise<void> {
     this.#consumer = consumer
-    if (this.#parts.settings.idle !== undefined) this.#pollIdle()
-    void this.#steer()
+    if (this.#isEnding) await this.#closeConsumer()
+    else void this.#steer()
   }
 
   /** @internal This node only. */
@@ -73,22 +94,22 @@ export class Worker implements JobReceiver, AsyncDisposable {
     return this.#steer()
   }
 
-  /** @internal */
+  /** @internal @returns whether it runs here, and will not run again */
   cancel(id: string): boolean {
-    const attempt = this.#attempts.get(id)
-    attempt?.abort('cancelled')
-    return attempt !== undefined
+    const attempts = this.#attemptsAt(id)
+    for (const attempt of attempts) attempt.abort('cancelled')
+    return attempts.length > 0
   }
 
   /**
    * Takes no further job, and waits for those that run, for `graceMs` (default 10,000); then aborts their signals, and gives them half a second more. What still
-   * runs then is run again elsewhere. Idempotent, never rejects.
+   * runs then is run again elsewhere. Called again, the earlier end counts for all. Never rejects.
    */
   close(options: { readonly graceMs?: number } = {}): Promise<void> {
     checkKnownOptions('close', options, ['graceMs'])
     const graceMs = checkMs('graceMs', options.graceMs ?? 10_000, { min: 0 })
-    this.#closing ??= this.#close(graceMs)
-    return this.#closing
+    void this.#close(graceMs)
+    return this.#closed
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -98,21 +119,24 @@ export class Worker implements JobReceiver, AsyncDisposable {
   /** @internal Takes no further job, and waits for those that run. @returns whether all have ended by then */
   async drain(deadlineMs: number): Promise<boolean> {
     this.#isStopped = true
-    this.#idleTimer?.cancel()
+    this.#steerTimer?.cancel()
     void this.#steer()
-    if (this.#attempts.size === 0) return true
+    if (this.#attempts.size === 0 || this.#isEnding) return this.#attempts.size === 0
     const abort = new AbortController()
-    const finished = new Promise<void>((resolve) => {
-      this.#onFinished = resolve
-    })
-    await Promise.race([finished, pause(this.#parts.context.clock, deadlineMs, abort.signal)])
-    abort.abort()
+    const end = (): void => abort.abort()
+    this.#waitingForEnd.add(end)
+    await pause(this.#parts.context.clock, deadlineMs, abort.signal)
+    this.#waitingForEnd.delete(end)
     return this.#attempts.size === 0
   }
 
+  /** @internal */
   async run(delivery: Delivery): Promise<Settlement> {
-    if (!this.#isWanted()) return { type: 'return' }
-    const { events, stats, queueSettings, context } = this.#parts
+    if (!this.#isWanted()) {
+      void this.#steer()
+      return { type: 'return' }
+    }
+    const { events, stats, context } = this.#parts
     const { record } = delivery
     if (record.expiresAtMs !== undefined && context.clock.wallMs() > record.expiresAtMs) {
       stats.expired += 1
@@ -122,58 +146,74 @@ export class Worker implements JobReceiver, AsyncDisposable {
     let payload: unknown
     try {
       payload = record.payload === '' ? undefined : JSON.parse(record.payload)
-      if (queueSettings.schema !== undefined)
-        payload = await validated(queueSettings.schema, payload, this.queue, 'queue')
     } catch (error) {
       return this.#die(delivery, 'invalid', error)
     }
     const attempt = this.#begin(delivery, payload)
     const startedMs = context.clock.monotonicMs()
-    const end = await this.#execute(attempt)
-    this.#attempts.delete(record.id)
-    if (this.#attempts.size === 0) this.#onFinished?.()
+    const end = await attempt.run((job) => this.#handle(job, attempt))
+    this.#attempts.delete(attempt)
+    if (this.#attempts.size === 0) this.#tellEnd()
     if (this.#parts.settings.idle !== undefined) void this.#steer()
     return this.#settle(delivery, attempt, end, context.clock.monotonicMs() - startedMs)
   }
 
+  /** @internal */
   lost(id: string): void {
-    const attempt = this.#attempts.get(id)
-    if (attempt === undefined) return
-    this.#parts.stats.lockLost += 1
-    this.#parts.events.emit('lock-lost', { id })
-    attempt.abort('lock-lost')
+    for (const attempt of this.#attemptsAt(id)) {
+      this.#parts.stats.lockLost += 1
+      this.#parts.events.emit('lock-lost', { id })
+      attempt.abort('lock-lost')
+    }
   }
 
+  /** @internal */
   settleIgnored(id: string): void {
     this.#parts.stats.settleIgnored += 1
     this.#parts.events.emit('settle-ignored', { id })
   }
 
+  /** @internal */
   stalled(id: string): void {
     this.#parts.events.emit('stalled', { id })
   }
 
   #begin(delivery: Delivery, payload: unknown): Attempt {
-    const { record, attempt } = delivery
-    const { settings, context, events } = this.#parts
-    const job = new Job(this.queue, payload, delivery, (value) => {
+    const { settings, context } = this.#parts
+    const { callTimeoutMs } = context
+    const job = new Job(this.queue, payload, delivery, async (value) => {
       if (delivery.progress === undefined) throw unsupported(context, 'progress')
-      return delivery.progress(value, context.callTimeoutMs)
+      await this.#calls.call('progress', callTimeoutMs, async () => delivery.progress?.(value, callTimeoutMs))
     })
     const { handlerGraceMs } = settings
-    const each = new Attempt(job, { timeoutMs: record.timeoutMs, handlerGraceMs, clock: context.clock })
-    this.#attempts.set(record.id, each)
-    events.emit('active', { id: record.id, attempt })
-    return each
+    const { timeoutMs } = delivery.record
+    const attempt = new Attempt(job, { timeoutMs, handlerGraceMs, clock: context.clock })
+    this.#attempts.add(attempt)
+    return attempt
   }
 
-  #execute(attempt: Attempt): Promise<AttemptEnd> {
-    const { handler } = this.#parts
-    if (!processChannel.hasSubscribers) return attempt.run(handler)
-    const { id, queue, headers } = attempt.job
-    return attempt.run((job) =>
-      processChannel.tracePromise(async () => handler(job), { queue, id, attempt: job.attempt, headers }),
-    )
+  /** The schema is a part of the attempt: it may take its time, and the job may be lost meanwhile. */
+  #handle(job: Job, attempt: Attempt): unknown {
+    const { schema } = this.#parts.queueSettings
+    return schema === undefined ? this.#execute(job) : this.#executeChecked(job, attempt, schema)
+  }
+
+  async #executeChecked(job: Job, attempt: Attempt, schema: Schema<unknown>): Promise<void> {
+    try {
+      job.read(await validated(schema, job.payload, this.queue, 'queue'))
+    } catch (error) {
+      throw new InvalidPayload('', { cause: error })
+    }
+    if (attempt.reason !== undefined) job.signal.throwIfAborted()
+    await this.#execute(job)
+  }
+
+  #execute(job: Job): unknown {
+    const { handler, events } = this.#parts
+    const { id, queue, attempt, headers } = job
+    events.emit('active', { id, attempt })
+    if (!processChannel.hasSubscribers) return handler(job)
+    return processChannel.tracePromise(async () => handler(job), { queue, id, attempt, headers })
   }
 
   #settle(delivery: Delivery, attempt: Attempt, end: AttemptEnd, durationMs: number): Settlement {
@@ -195,6 +235,7 @@ export class Worker implements JobReceiver, AsyncDisposable {
   #fail(delivery: Delivery, { reason, job }: Attempt, thrown: unknown): Settlement {
     const { record, attempt } = delivery
     if (reason === 'cancelled') return this.#giveUp(delivery)
+    if (thrown instanceof InvalidPayload) return this.#die(delivery, 'invalid', thrown.cause)
     if (reason === 'shutdown') return { type: 'retry', delayMs: 0, isAttempt: false }
     if (isRetryLater(thrown)) return this.#again(delivery, thrown, thrown.delayMs, false)
     const error = reason === 'timeout' ? timedOut(job, record.timeoutMs, thrown) : thrown
@@ -245,7 +286,7 @@ export class Worker implements JobReceiver, AsyncDisposable {
     const { idle } = this.#parts.settings
     if (idle === undefined) return true
     try {
-      return idle()
+      return checkBoolean('what idle returns', idle())
     } catch (error) {
       this.#parts.context.report(error)
       return false
@@ -254,35 +295,35 @@ export class Worker implements JobReceiver, AsyncDisposable {
 
   /** Brings the driver to what is wanted now; one change at a time. */
   #steer(): Promise<void> {
-    this.#steering ??= this.#followWishes().finally(() => {
-      this.#steering = undefined
-    })
+    // By a flag, because a wish between the last look and the end of the promise would be overlooked.
+    if (this.#consumer !== undefined && !this.#isSteering && !this.#isEnding) {
+      this.#isSteering = true
+      this.#steering = this.#followWishes(this.#consumer)
+    }
     return this.#steering
   }
 
-  async #followWishes(): Promise<void> {
-    const consumer = this.#consumer
-    if (consumer === undefined) return
-    for (let isWanted = this.#isWanted(); isWanted !== this.#isTaking; isWanted = this.#isWanted()) {
-      this.#isTaking = isWanted
-      try {
-        await (isWanted ? consumer.resume() : consumer.pause())
-      } catch (error) {
-        this.#parts.context.report(error)
+  async #followWishes(consumer: Consumer): Promise<void> {
+    const { context, settings } = this.#parts
+    let hasFailed = false
+    try {
+      for (let isWanted = this.#isWanted(); isWanted !== this.#isTaking; isWanted = this.#isWanted()) {
+        const verb = isWanted ? 'resume' : 'pause'
+        await this.#calls.call(verb, context.callTimeoutMs, () => consumer[verb]())
+        this.#isTaking = isWanted
       }
+    } catch (error) {
+      hasFailed = true
+      context.report(error)
     }
+    this.#isSteering = false
+    if (hasFailed || (settings.idle !== undefined && !this.#isStopped)) this.#steerLater()
   }
 
-  #pollIdle(): void {
-    this.#idleTimer = this.#parts.context.clock.setTimer(
-      () => {
-        if (this.#isStopped) return
-        void this.#steer()
-        this.#pollIdle()
-      },
-      idlePollMs,
-      'background',
-    )
+  #steerLater(): void {
+    this.#steerTimer?.cancel()
+    if (this.#isEnding) return
+    this.#steerTimer = this.#parts.context.clock.setTimer(() => void this.#steer(), followMs, 'background')
   }
 
   async #close(graceMs: number): Promise<void> {
@@ -290,11 +331,36 @@ export class Worker implements JobReceiver, AsyncDisposable {
       this.#abortAll('shutdown')
       await this.drain(lastMs)
     }
-    await this.#consumer?.close()
+    if (this.#isEnding) return
+    this.#isEnding = true
+    this.#steerTimer?.cancel()
+    this.#tellEnd()
+    await this.#closeConsumer()
     this.#parts.onClose(this)
+    this.#tellClosed()
+  }
+
+  async #closeConsumer(): Promise<void> {
+    const { context } = this.#parts
+    const consumer = this.#consumer
+    if (consumer === undefined) return
+    try {
+      await this.#calls.call('close', context.callTimeoutMs, () => consumer.close())
+    } catch (error) {
+      context.report(error)
+    }
+  }
+
+  #tellEnd(): void {
+    for (const end of this.#waitingForEnd) end()
+  }
+
+  /** Those that go on. */
+  #attemptsAt(id: string): Attempt[] {
+    return [...this.#attempts].filter(({ job, reason }) => job.id === id && reason === undefined)
   }
 
   #abortAll(reason: AbortReason): void {
-    for (const attempt of this.#attempts.values()) attempt.abort(reason)
+    for (const attempt of this.#attempts) attempt.abort(reason)
   }
 }

@@ -48,6 +48,28 @@ describe('createCluster, with nothing said', () => {
           notes: [],
         },
         {
+          capability: 'queue',
+          backend: 'memory',
+          from: 'core',
+          address: null,
+          because: 'nothing else was said',
+          addressFrom: null,
+          features: {
+            scope: 'process',
+            persistence: 'none',
+            delayStepMs: 1,
+            lateAfterCrashMs: 0,
+            dedupe: true,
+            lookup: true,
+            progress: true,
+            clusterPause: true,
+            exactCounts: true,
+            maxBytes: 1_048_576,
+            maxConcurrency: 1_000,
+          },
+          notes: [],
+        },
+        {
           capability: 'lock',
           backend: 'memory',
           from: 'core',
@@ -176,7 +198,7 @@ describe('createCluster, by name', () => {
     })
   })
 
-  test.each(['QUEUE_ADAPTER', 'CACHE_ADAPTER', 'CACHE_DEFAULT_STORE'])(
+  test.each(['CACHE_ADAPTER', 'CACHE_DEFAULT_STORE'])(
     '%s is an error as long as this version has no such capability',
     async (variable) => {
       await expect(createCluster({ env: { [variable]: 'redis' } })).rejects.toMatchObject({
@@ -251,7 +273,7 @@ describe('createCluster, with plugins in code', () => {
   })
 
   test('refuses one for a capability that this version does not have', async () => {
-    const plugin = { ...new CountingBackend().plugin(), capability: 'queue' as const }
+    const plugin = { ...new CountingBackend().plugin(), capability: 'cache' as const }
     await expect(createCluster({ env: {}, plugins: [plugin] })).rejects.toMatchObject({ code: 'UNSUPPORTED' })
   })
 })
@@ -346,7 +368,12 @@ describe('createCluster, limited to some capabilities', () => {
       plugins: [backend.plugin()],
     })
     expect(backend.opened).toBe(0)
-    expect(cluster.stats()).toEqual({ pubsub: undefined, lock: undefined, workerid: undefined })
+    expect(cluster.stats()).toEqual({
+      pubsub: undefined,
+      queue: undefined,
+      lock: undefined,
+      workerid: undefined,
+    })
     expect(() => cluster.locks).toThrow(expect.objectContaining({ code: 'UNSUPPORTED', capability: 'lock' }))
     expect(() => cluster.locks).toThrow('createCluster was told capabilities []. Add "lock" there.')
   })

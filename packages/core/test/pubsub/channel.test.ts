@@ -50,7 +50,7 @@ describe.each([
     const error = await failureOf(() => channel.publish({ id: 1.5 }))
     expect(error).toMatchObject({
       code: 'INVALID_ARGUMENT',
-      details: { topic: 'orders.changed' },
+      details: { name: 'orders.changed' },
       message: 'The payload of orders.changed does not fit its schema: id is no whole number; try another.',
     })
     expect(on.published).toEqual([])

@@ -1,0 +1,70 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type RedisServer, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { dataFolder, type PrintShop, startShop } from './support/print-shop.ts'
+
+const holdPrinting = fileURLToPath(new URL('fixtures/hold-printing.ts', import.meta.url))
+/** The lease of a dead node's job and of its order, 10 s each, and the time until somebody looks. */
+const takeOverMs = 30_000
+
+describe.skipIf(!serversAvailable())('with the queue on Redis', () => {
+  test('the orders that one node takes are printed by both, each once', async () => {
+    const shops = await startTwo(await newRedis())
+    expect(shops[0].child.output()).toMatch(/^ {2}queue is on redis at .*, because QUEUE_ADAPTER=redis$/m)
+    const ids = await Promise.all(Array.from({ length: 30 }, () => shops[0].order('flyer')))
+    const orders = await Promise.all(ids.map((id) => shops[1].untilStatus(id, 'finished')))
+    expect(orders.map(({ attempts }) => attempts)).toEqual(ids.map(() => 1))
+    expect(new Set(orders.map(({ node }) => node))).toEqual(new Set(['press-1', 'press-2']))
+  })
+
+  test('orders outlive the SIGKILL of a Redis with AOF, also those that are taken while it is away', async () => {
+    const redis = await newRedis()
+    const folder = dataFolder()
+    const env = { DATA_DIR: folder, QUEUE_ADAPTER: 'redis', REDIS_URL: redis.url }
+    const shop = await startShop({ ...env, NODE_OPTIONS: `--import=${holdPrinting}` })
+    writeFileSync(path.join(folder, 'hold'), '')
+    const before = await Promise.all(Array.from({ length: 10 }, () => shop.order('flyer')))
+    await shop.child.nextLine('in the middle of printing')
+    await redis.kill('SIGKILL')
+    const meanwhile = await shop.order('poster')
+    rmSync(path.join(folder, 'hold'))
+    await redis.restart()
+    for (const id of [...before, meanwhile]) await shop.untilStatus(id, 'finished', takeOverMs)
+    expect(await shop.list('?status=finished')).toHaveLength(11)
+  }, 90_000)
+
+  test('an order whose node is killed while it prints is printed by another one', async () => {
+    const redis = await newRedis()
+    const folder = dataFolder()
+    const env = { DATA_DIR: folder, CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }
+    const first = await startShop({ ...env, NODE_ID: 'press-1', NODE_OPTIONS: `--import=${holdPrinting}` })
+    writeFileSync(path.join(folder, 'hold'), '')
+    const id = await first.order('flyer')
+    await first.child.nextLine('in the middle of printing')
+    await first.child.kill('SIGKILL')
+    rmSync(path.join(folder, 'hold'))
+    const second = await startShop({ ...env, NODE_ID: 'press-2' })
+    const order = await second.untilStatus(id, 'finished', takeOverMs)
+    expect(order).toMatchObject({ node: 'press-2', attempts: 2 })
+    await waitUntil('the sheet', async () => (await second.call(`/orders/${id}/sheet`)).status === 200)
+  }, 90_000)
+})
+
+async function newRedis(): Promise<RedisServer> {
+  const redis = await startRedis({ aof: true })
+  onTestFinished(() => redis.stop())
+  return redis
+}
+
+async function startTwo(redis: RedisServer): Promise<[PrintShop, PrintShop]> {
+  const env = {
+    DATA_DIR: dataFolder(),
+    QUEUE_ADAPTER: 'redis',
+    LOCK_ADAPTER: 'redis',
+    WORKERID_ADAPTER: 'redis',
+    REDIS_URL: redis.url,
+  }
+  return Promise.all([startShop({ ...env, NODE_ID: 'press-1' }), startShop({ ...env, NODE_ID: 'press-2' })])
+}
