@@ -36,7 +36,7 @@ describe.skipIf(!serversAvailable())('examples in the documentation', () => {
   let rabbitmq: RabbitmqServer
 
   beforeAll(async () => {
-    ;[redis, rabbitmq] = await Promise.all([startRedis(), startRabbitmq()])
+    ;[redis, rabbitmq] = await Promise.all([startRedis({ aof: true }), startRabbitmq()])
     await Promise.all(['examples', 'shop'].map(startFirst))
     await mkdir(folder, { recursive: true })
   })

@@ -18,6 +18,7 @@ export class RotatingRedis extends Redis {
 
   /** Also called by ioredis for each reconnect. */
   override async connect(): Promise<void> {
+    this.#isEnded = false
     // With the one before it may still work; and if not, the next attempt asks again.
     await this.#password.renew().catch((error: unknown) => this.emit('error', error))
     if (this.#isEnded) throw new Error('Connection is closed.')
@@ -46,6 +47,7 @@ export class RotatingCluster extends Cluster {
   }
 
   override async connect(): Promise<void> {
+    this.#isEnded = false
     await this.#renew()
     if (this.#isEnded) throw new Error('Connection is closed.')
     return super.connect()

@@ -189,6 +189,18 @@ describe.skipIf(!serversAvailable())('the password of a single server', async ()
     await duplicate.close()
   })
 
+  it('is asked for again when a library disconnects the client and connects it', async () => {
+    const secrets = new Secrets('pw-of-monday')
+    await using opened = await openWith({ addr, password: secrets.password })
+    const { connection } = opened
+    const ended = new Promise((resolve) => connection.client.once('end', resolve))
+    connection.client.disconnect()
+    await ended
+    await connection.client.connect()
+    expect(await connection.command('PING', [], callMs)).toBe('PONG')
+    expect(secrets.asked).toBe(2)
+  })
+
   it('is shared by those who give the same function, and by no others', async () => {
     const [one, other] = [() => 'pw-of-monday', () => 'pw-of-monday']
     const context = pluginContext()

@@ -21,9 +21,7 @@ export interface BullWorkerEvents {
   /** Their leases last from when this was sent. */
   onRenewed(ids: readonly string[], sentAtMs: number): void
   onRenewalRefused(ids: readonly string[]): void
-  /** It is about to ask for jobs. */
-  onFetch(): void
-  /** It asked, and got an answer. */
+  /** It asked for a job, and got an answer. */
   onAnswer(): void
   /** What this worker has under that id now. */
   find(id: string): Held | undefined
@@ -104,7 +102,6 @@ export class BullWorker extends Worker<unknown, void> {
   }
 
   protected override getBlockTimeout(blockUntilMs: number): number {
-    this.#events.onFetch()
     return Math.min(super.getBlockTimeout(blockUntilMs), this.opts.drainDelay ?? 1)
   }
 

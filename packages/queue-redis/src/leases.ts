@@ -1,5 +1,11 @@
 import type { Clock } from '@multinode/core'
 
+/** A worker of BullMQ. */
+export interface HeldBy {
+  /** Its lease is renewed no more. */
+  giveUp(id: string): void
+}
+
 /** A job that this node has, from when it was taken until nothing more is sent about it. */
 export interface Held {
   readonly id: string
@@ -7,8 +13,7 @@ export interface Held {
   heldUntilMs: number
   /** `running`: its handler has it. */
   state: 'running' | 'settling' | 'lost'
-  /** Which worker of BullMQ has it. */
-  readonly worker: object
+  readonly worker: HeldBy
 }
 
 /** Which jobs this node has, and for how long by its own clock, because a server that does not answer tells nothing. */
@@ -33,7 +38,7 @@ export class Leases {
   }
 
   /** How many one worker has. */
-  of(worker: object): number {
+  of(worker: HeldBy): number {
     return [...this.#held.values()].filter((each) => each.worker === worker).length
   }
 
@@ -43,18 +48,18 @@ export class Leases {
     return state === 'running' || state === 'lost'
   }
 
-  get(id: string, worker: object): Held | undefined {
+  get(id: string, worker: HeldBy): Held | undefined {
     const held = this.#held.get(id)
     return held?.worker === worker ? held : undefined
   }
 
-  begin(id: string, worker: object, state: Held['state']): Held {
+  begin(id: string, worker: HeldBy, state: Held['state']): Held {
     const held = { id, heldUntilMs: this.#clock.monotonicMs() + this.#leaseMs, state, worker }
     this.#held.set(id, held)
     return held
   }
 
-  renew(ids: readonly string[], worker: object, sentAtMs: number): void {
+  renew(ids: readonly string[], worker: HeldBy, sentAtMs: number): void {
     for (const id of ids) {
       const held = this.get(id, worker)
       if (held !== undefined) held.heldUntilMs = sentAtMs + this.#leaseMs

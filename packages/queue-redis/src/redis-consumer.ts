@@ -20,10 +20,10 @@ import { type Held, Leases } from './leases.ts'
 
 /** How long a worker without jobs blocks before it asks again. */
 const drainDelayMs = 1_000
-/** So long no fetch begins or ends only when BullMQ's loop is stuck. */
+/** So long it gets no answer only when BullMQ's loop is stuck. */
 const stuckMs = 3 * (drainDelayMs + 1_000)
 /** How long what was decided may take to reach the server when the consumer closes. */
-const flushMs = 250
+const flushMs = 200
 /** How soon a settlement is sent again that the server refused. */
 const againMs = 250
 /** How long a job that was not wanted keeps its slot: a worker that is about to pause must not take it in circles. */
@@ -64,7 +64,7 @@ export class RedisConsumer implements Consumer {
   /** Those that were stuck, until the jobs that they have are done. */
   readonly #retired = new Set<Engine>()
   #timer: Timer | undefined
-  #fetchedAtMs: number
+  #answeredAtMs: number
   /** What was told last, of each kind of work that does not succeed. */
   readonly #troubles = new Map<Work, string>()
   #isPaused = false
@@ -74,7 +74,7 @@ export class RedisConsumer implements Consumer {
   constructor(parts: ConsumerParts) {
     this.#parts = parts
     this.#leases = new Leases(parts.clock, parts.options.leaseMs)
-    this.#fetchedAtMs = parts.clock.monotonicMs()
+    this.#answeredAtMs = parts.clock.monotonicMs()
   }
 
   async start(timeoutMs: number): Promise<void> {
@@ -90,7 +90,7 @@ export class RedisConsumer implements Consumer {
 
   async resume(): Promise<void> {
     this.#isPaused = false
-    this.#fetchedAtMs = this.#parts.clock.monotonicMs()
+    this.#answeredAtMs = this.#parts.clock.monotonicMs()
     await this.#engine?.worker.resume()
   }
 
@@ -119,27 +119,29 @@ export class RedisConsumer implements Consumer {
 
   async #dispose(engine: Engine): Promise<void> {
     // Does not end while handlers run, or while the server is away, and needs not: what ends it are its connections.
-    const ended = engine.worker.close(true).catch(() => {})
-    await Promise.all(engine.connections.map((connection) => connection.close()))
-    await withDeadline(this.#parts.clock, flushMs, ended, () => new Error('late')).catch(() => {})
+    const ended = withDeadline(this.#parts.clock, flushMs, engine.worker.close(true), () => new Error('late'))
+    await Promise.all([ended.catch(() => {}), ...engine.connections.map((connection) => connection.close())])
   }
 
   async #makeEngine(timeoutMs: number): Promise<Engine> {
     const { clock, connection, prefix, options } = this.#parts
-    const late = clock.setTimer(() => abort.abort(), timeoutMs, 'foreground')
-    const abort = new AbortController()
-    const signal = AbortSignal.any([abort.signal, this.#opening.signal])
+    const late = new AbortController()
+    const timer = clock.setTimer(() => late.abort(), timeoutMs, 'foreground')
+    const signal = AbortSignal.any([late.signal, this.#opening.signal])
     const opened = await Promise.allSettled([
       connection.duplicate({ resends: true, signal }),
       connection.duplicate({ resends: true, blockMs: drainDelayMs + 1_000, signal }),
     ])
-    late.cancel()
+    timer.cancel()
     const connections = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
     const [main, blocking] = connections
     if (main === undefined || blocking === undefined || signal.aborted) {
       await Promise.all(connections.map((each) => each.close()))
-      const failure: unknown = opened.find((each) => each.status === 'rejected')?.reason
-      throw toRedisError(failure ?? new Error('it is not wanted any more'), {
+      const [failure]: readonly unknown[] = opened.flatMap((each) =>
+        each.status === 'rejected' ? [each.reason] : [],
+      )
+      const ended = new Error(late.signal.aborted ? `no connection within ${timeoutMs} ms` : 'it was closed')
+      throw toRedisError(signal.aborted ? ended : failure, {
         address: connection.address,
         operation: 'process',
         outcome: 'not-sent',
@@ -167,11 +169,7 @@ export class RedisConsumer implements Consumer {
         events: {
           onRenewed: (ids, sentAtMs) => this.#leases.renew(ids, worker, sentAtMs),
           onRenewalRefused: (ids) => ids.forEach((id) => this.#lose(this.#leases.get(id, worker))),
-          onFetch: () => this.#onFetch(),
-          onAnswer: () => {
-            this.#onFetch()
-            this.#troubles.delete('taking jobs')
-          },
+          onAnswer: () => this.#onAnswer(),
           onRefusal: (error) => this.#onError(error, 'settling a job'),
           find: (id) => this.#leases.get(id, worker),
           isHeld: (held) => this.#closing === undefined && this.#leases.isHeld(held),
@@ -247,7 +245,9 @@ export class RedisConsumer implements Consumer {
   }
 
   #end(held: Held | undefined): void {
-    if (this.#leases.end(held)) this.#troubles.delete('settling a job')
+    if (!this.#leases.end(held)) return
+    this.#answeredAtMs = this.#parts.clock.monotonicMs()
+    this.#troubles.delete('settling a job')
   }
 
   /** Told once. */
@@ -258,7 +258,7 @@ export class RedisConsumer implements Consumer {
   #lose(held: Held | undefined): void {
     if (held?.state !== 'running') return
     held.state = 'lost'
-    for (const { worker } of this.#engines()) worker.giveUp(held.id)
+    held.worker.giveUp(held.id)
     this.#parts.receiver.lost(held.id)
   }
 
@@ -275,8 +275,9 @@ export class RedisConsumer implements Consumer {
     }
   }
 
-  #onFetch(): void {
-    this.#fetchedAtMs = this.#parts.clock.monotonicMs()
+  #onAnswer(): void {
+    this.#answeredAtMs = this.#parts.clock.monotonicMs()
+    this.#troubles.delete('taking jobs')
   }
 
   /** Once for each kind of trouble, until that work succeeds. */
@@ -322,7 +323,7 @@ export class RedisConsumer implements Consumer {
       if (this.#closing !== undefined) return await this.#dispose(next)
       this.#retired.add(stuck)
       this.#engine = next
-      this.#onFetch()
+      this.#answeredAtMs = this.#parts.clock.monotonicMs()
       if (this.#isPaused) await next.worker.pause(true)
       void next.worker.run()
     } catch (error) {
@@ -349,6 +350,6 @@ export class RedisConsumer implements Consumer {
   #isStuck(): boolean {
     const { clock, options } = this.#parts
     const isFull = this.#leases.busy >= options.concurrency
-    return !this.#isPaused && !isFull && clock.monotonicMs() - this.#fetchedAtMs > stuckMs
+    return !this.#isPaused && !isFull && clock.monotonicMs() - this.#answeredAtMs > stuckMs
   }
 }

@@ -18,6 +18,7 @@ import {
 import { Job, type JobsOptions, Queue } from 'bullmq'
 import { backendOn, bullName, bullOptions } from './bull-backend.ts'
 import { fromBull, isRefusal, refused } from './bull-errors.ts'
+import { forgetCrashesLua } from './forget-crashes.lua.ts'
 import { readFailure, readJobData, toJobData, unreadableRecord } from './job-data.ts'
 import { RedisConsumer } from './redis-consumer.ts'
 
@@ -34,12 +35,7 @@ const keptEvents = 1_000
 const anyTime = Number.MAX_SAFE_INTEGER
 const priorities: Readonly<Record<JobPriority, number>> = { high: 1, normal: 2, low: 3 }
 
-/** BullMQ leaves the number of crashes, so that a job that had too many would die of the next one. */
-const forgetCrashes = new RedisScript(
-  'forget-crashes',
-  `for _, key in ipairs(KEYS) do redis.call('HDEL', key, 'stc') end
-return #KEYS`,
-)
+const forgetCrashes = new RedisScript('forget-crashes', forgetCrashesLua)
 
 export interface LineParts {
   /** For all but the taking of jobs: fails at once when the server is away. */

@@ -3,7 +3,7 @@ import { type Clock, isMultinodeError, MultinodeError } from '@multinode/core'
 import type { Redis } from 'ioredis'
 
 /** What survives when the server's process dies. `unknown`: this user may not ask. */
-export type Persistence = 'aof-always' | 'aof-everysec' | 'aof-no' | 'none' | 'unknown'
+type Persistence = 'aof-always' | 'aof-everysec' | 'aof-no' | 'none' | 'unknown'
 
 export interface ServerState {
   readonly persistence: Persistence

@@ -19,6 +19,12 @@ const [appRules, clusterRules, sentinelRules] = [
   rulesIn(/`(\+sentinel[^`]+)`/),
 ]
 
+/** A name for `CLIENT LIST`; what Redis allows everybody; another database; a client of the app; what is only asked for; and what BullMQ's scripts need in rare states. */
+const rare = (
+  '+client +hello +select +ping +config|get +hexists +lpos +lset +ltrim +persist +pexpire +rename +rpop +rpush +zcount ' +
+  '+zremrangebyrank +zremrangebyscore +zrevrange'
+).split(' ')
+
 function rulesIn(pattern: RegExp): string[] {
   const [, rules] = pattern.exec(readme) ?? []
   if (rules === undefined) throw new Error(`no rules like ${pattern} in the README`)
@@ -126,7 +132,7 @@ describe
         else reasons.push(`${rule}: ${String(troubles)}`)
       }
       expect(reasons.filter((each) => !each.includes('lacks a permission: see the README'))).toEqual([])
-      expect(needless).toEqual([])
+      expect(needless.filter((rule) => !rare.includes(rule))).toEqual([])
     })
 
     it('suffices on a Cluster', async () => {

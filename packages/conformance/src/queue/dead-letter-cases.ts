@@ -130,6 +130,24 @@ export const deadLetterCases: readonly QueueCase[] = [
     },
   },
   {
+    name: 'a dead letter that waits again runs, also when it has expired meanwhile',
+    control: 'redrives-none',
+    async run(world) {
+      const queue = (await world.node()).queues.open('jobs')
+      let runs = 0
+      await queue.process(() => {
+        runs += 1
+        if (runs === 1) throw new Error('not yet')
+      })
+      const addedAtMs = Date.now()
+      await queue.add('job', { expiresInMs: 1_000 })
+      const [letter] = await untilDead(queue, 1)
+      await until('it has expired', () => Date.now() > Math.max(addedAtMs, letter?.addedAtMs ?? 0) + 1_000)
+      expect(await queue.deadLetters.redrive()).toBe(1)
+      await until('it ran', () => runs === 2)
+    },
+  },
+  {
     name: '500 dead letters wait again in one call, and each runs once',
     control: 'redrives-none',
     async run(world) {

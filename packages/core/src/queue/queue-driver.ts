@@ -126,7 +126,10 @@ export interface Consumer {
   /** Resolves when no further job is taken, and those that were not started are on their way back. Those that run go on. */
   pause(): Promise<void>
   resume(): Promise<void>
-  /** As {@link pause}; what has not been settled by then goes back as after a crash. Never rejects, and does not wait for jobs. */
+  /**
+   * As {@link pause}. What `run` has resolved with before is carried out first; a job that runs goes back as after a crash. Never rejects, and does not wait for
+   * jobs.
+   */
   close(): Promise<void>
 }
 

@@ -9,9 +9,12 @@ export interface JobPolicy {
   readonly attempts?: number
   /** How long it waits between attempts. Default: exponential from 1 s to 1 hour, with full jitter. */
   readonly backoff?: BackoffOptions
-  /** How long one attempt may take: then its `signal` is aborted, and it counts as failed. Default: as long as it wants. */
+  /** How long one attempt may take: then its `signal` is aborted, and it counts as failed unless it resolves within `handlerGraceMs`. Default: as long as it wants. */
   readonly timeoutMs?: number
-  /** An attempt that would begin later does not, also when there were others before: the job is gone, and `expired` is told. Default: never. */
+  /**
+   * An attempt that would begin later does not, also when there were others before: the job is gone, and `expired` is told. A dead
+   * letter that waits again runs in any case. Default: never.
+   */
   readonly expiresInMs?: number
 }
 

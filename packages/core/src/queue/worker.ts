@@ -138,7 +138,7 @@ export class Worker implements JobReceiver, AsyncDisposable {
     }
     const { events, stats, context } = this.#parts
     const { record } = delivery
-    if (record.expiresAtMs !== undefined && context.clock.wallMs() > record.expiresAtMs) {
+    if (isExpired(delivery, context.clock.wallMs())) {
       stats.expired += 1
       events.emit('expired', { id: record.id })
       return { type: 'done' }
@@ -363,4 +363,10 @@ export class Worker implements JobReceiver, AsyncDisposable {
   #abortAll(reason: AbortReason): void {
     for (const attempt of this.#attempts) attempt.abort(reason)
   }
+}
+
+/** Not at its first attempt when that was begun before: in time, before a crash or a redrive. */
+function isExpired({ record, attempt, redelivered }: Delivery, nowMs: number): boolean {
+  if (record.expiresAtMs === undefined || nowMs <= record.expiresAtMs) return false
+  return attempt > 1 || !redelivered
 }
