@@ -14,6 +14,15 @@ import { type BusMessage, readBusMessage, toHelloMessage } from './bus-message.t
 import type { BusQueue } from './bus-queue.ts'
 import { SourceLedger } from './source-ledger.ts'
 
+/** What a publisher says of its numbers. */
+export interface Heard {
+  readonly accepted: number
+  /** The last one that it has sent, accepted or not. */
+  readonly sent: number
+  /** Whether it certainly said so after this reader began to read. */
+  readonly isSinceBegin: boolean
+}
+
 export interface BusReaderParts {
   readonly connection: RabbitmqConnection
   readonly publisher: Publisher
@@ -102,10 +111,12 @@ export class BusReader {
   }
 
   /** To be told every few seconds what a publisher knows to be accepted: what does not come, although nothing else does, is lost, or this reader is stuck. */
-  heard(source: string, accepted: number): void {
+  heard(source: string, { accepted, sent, isSinceBegin }: Heard): void {
     const nowMs = this.#parts.clock.monotonicMs()
-    // Also while handlers are busy: it is heard of from now on.
-    const isBehind = this.#phase === 'reading' && this.#ledger.isBehind(source, accepted)
+    const isReading = this.#phase === 'reading'
+    // Also while handlers are busy.
+    if (isReading && isSinceBegin) this.#ledger.begin(source, sent)
+    const isBehind = isReading && this.#ledger.isBehind(source, accepted)
     const suspect = this.#suspects.get(source)
     const last = this.#ledger.last(source)
     if (!isBehind || this.#isWorking || suspect?.last !== last) this.#suspects.delete(source)

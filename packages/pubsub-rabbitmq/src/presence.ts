@@ -8,6 +8,7 @@ import {
   withDeadline,
 } from '@multinode/core'
 import type { BusNames } from './bus-names.ts'
+import type { Heard } from './bus-reader.ts'
 
 const everyMs = 3_000
 /** How long after it was heard last a node counts as dead. */
@@ -21,19 +22,22 @@ export interface PresenceParts {
   readonly receiver: SignalReceiver
   readonly member: Member
   readonly clock: Clock
-  /** The last number of this node that was accepted. */
-  readonly accepted: () => number
-  /** To be told what other publishers, and this one, know to be accepted. */
-  readonly onHeard: (source: string, accepted: number) => void
+  /** The last numbers of this node. */
+  readonly numbers: () => { readonly accepted: number; readonly sent: number }
+  /** To be told what other publishers, and this one, say of theirs. */
+  readonly onHeard: (source: string, heard: Heard) => void
 }
 
 /** What a node says of itself every few seconds, to all. */
 interface Heartbeat {
   readonly v: 1
-  /** `came`: all others answer at once. */
-  readonly what: 'came' | 'here' | 'left'
+  /** `came`: all others answer at once, with `answer`. */
+  readonly what: 'came' | 'answer' | 'here' | 'left'
   readonly member: Member
   readonly accepted: number
+  readonly sent: number
+  /** Of one who came: an answer names it. */
+  readonly question: string
 }
 
 /** Says every three seconds that this node is there, and hears who else is. Nothing of it is kept: who hears nothing for ten seconds is alone. */
@@ -42,6 +46,9 @@ export class Presence {
   readonly #publisher: Publisher
   readonly #consumer: Consumer
   readonly #members = new Map<string, { readonly member: Member; heardAtMs: number }>()
+  /** Who was heard since the last question, though not in answer to it. */
+  readonly #heardSince = new Set<string>()
+  #questions = 0
   #queues = 0
   #timer: Timer | undefined
   #dueMs = 0
@@ -97,14 +104,20 @@ export class Presence {
     this.#schedule()
   }
 
-  /** All others answer at once. */
+  /** All others answer at once. Only what they say from then on is since the question. */
   ask(): void {
+    this.#questions += 1
+    this.#heardSince.clear()
     this.#say('came')
+  }
+
+  get #question(): string {
+    return `${this.#parts.member.incarnation}/${this.#questions}`
   }
 
   async leave(timeoutMs: number): Promise<void> {
     this.#end()
-    await this.#send('left', timeoutMs)
+    await this.#send('left', this.#question, timeoutMs)
   }
 
   async close(): Promise<void> {
@@ -153,21 +166,22 @@ export class Presence {
     this.#say('came')
   }
 
-  #say(what: Heartbeat['what']): void {
+  #say(what: Heartbeat['what'], question: string = this.#question): void {
     // The next one comes soon.
-    if (!this.#isEnded) this.#send(what, everyMs).catch(() => {})
+    if (!this.#isEnded) this.#send(what, question, everyMs).catch(() => {})
   }
 
-  #send(what: Heartbeat['what'], timeoutMs: number): Promise<void> {
-    const { names, member, accepted } = this.#parts
-    const heartbeat: Heartbeat = { v: 1, what, member, accepted: accepted() }
+  #send(what: Heartbeat['what'], question: string, timeoutMs: number): Promise<void> {
+    const { names, member, numbers } = this.#parts
+    const heartbeat: Heartbeat = { v: 1, what, member, ...numbers(), question }
     const content = Buffer.from(JSON.stringify(heartbeat))
     return this.#publisher.publish({ exchange: names.presence, routingKey: '', content }, timeoutMs)
   }
 
   #hear({ message }: Delivery): void {
     const { receiver, clock, member: self, onHeard } = this.#parts
-    const { what, member, accepted } = readHeartbeat(message.content)
+    const heartbeat = readHeartbeat(message.content)
+    const { what, member, accepted, sent, question } = heartbeat
     const { incarnation } = member
     if (this.#isEnded) return
     if (what === 'left') {
@@ -181,9 +195,18 @@ export class Presence {
       receiver.isolated(false)
       this.#onHeardSelf()
     }
-    if (what === 'came' && !isSelf) this.#say('here')
+    if (what === 'came') this.#say('answer', question)
     if (isNew || isSelf) this.#tellMembers()
-    onHeard(incarnation, accepted)
+    onHeard(incarnation, { accepted, sent, isSinceBegin: this.#isSinceQuestion(heartbeat) })
+  }
+
+  /** What was on its way when this node asked says too little. Of two regular heartbeats the second one was not. */
+  #isSinceQuestion({ what, question, member: { incarnation } }: Heartbeat): boolean {
+    if (what === 'answer') return question === this.#question
+    if (what !== 'here') return false
+    const isSecond = this.#heardSince.has(incarnation)
+    this.#heardSince.add(incarnation)
+    return isSecond
   }
 
   #tellMembers(): void {
@@ -193,11 +216,11 @@ export class Presence {
 }
 
 function readHeartbeat(content: Buffer): Heartbeat {
-  const { what, member, accepted } = JSON.parse(content.toString('utf8'))
+  const { what, member, accepted, sent, question } = JSON.parse(content.toString('utf8'))
   const { nodeId, incarnation, sinceMs, metadata } = member
   return {
     v: 1,
-    what: what === 'came' || what === 'left' ? what : 'here',
+    what: what === 'came' || what === 'answer' || what === 'left' ? what : 'here',
     member: {
       nodeId: String(nodeId),
       incarnation: String(incarnation),
@@ -205,5 +228,7 @@ function readHeartbeat(content: Buffer): Heartbeat {
       metadata: { ...metadata },
     },
     accepted: Number(accepted),
+    sent: Number(sent),
+    question: String(question),
   }
 }
