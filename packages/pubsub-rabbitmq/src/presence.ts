@@ -13,6 +13,8 @@ import type { Heard } from './bus-reader.ts'
 const everyMs = 3_000
 /** How long after it was heard last a node counts as dead. */
 const aliveMs = 10_000
+/** As long as a node may wait before it connects again: who is back first must not take the others for dead. */
+const comeBackMs = 10_000
 /** As long as this its timer may be late; then it was this process that stood still, and not the others that were silent. */
 const lateMs = 1_000
 
@@ -144,7 +146,7 @@ export class Presence {
     // Who is blocked by the server says nothing, like all the others.
     const wasAway = nowMs - this.#dueMs > lateMs || connection.state.status === 'blocked'
     const self = this.#members.get(member.incarnation)
-    if (wasAway) for (const each of this.#members.values()) each.heardAtMs = nowMs
+    if (wasAway) for (const each of this.#members.values()) each.heardAtMs = Math.max(each.heardAtMs, nowMs)
     if (self !== undefined && nowMs - self.heardAtMs > aliveMs) {
       // Who cannot hear itself knows nothing of the others.
       receiver.isolated(true)
@@ -160,8 +162,9 @@ export class Presence {
   /** What the others said meanwhile was not heard, and they may come back later than this node. */
   #attached(): void {
     const { clock, member } = this.#parts
+    const fromMs = clock.monotonicMs() + (this.#queues === 0 ? 0 : comeBackMs)
     for (const [incarnation, each] of this.#members) {
-      if (incarnation !== member.incarnation) each.heardAtMs = clock.monotonicMs()
+      if (incarnation !== member.incarnation) each.heardAtMs = fromMs
     }
     this.#say('came')
   }
