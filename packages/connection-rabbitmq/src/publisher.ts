@@ -307,6 +307,9 @@ export class Publisher {
       if (entry.live !== undefined) silent = { live: entry.live, error }
       this.#settle(entry, error)
     }
+    // Nothing else removes them while nothing can be sent, which may be for hours.
+    this.#unsent = this.#unsent.slice(this.#nextUnsent).filter((entry) => this.#entries.has(entry))
+    this.#nextUnsent = 0
     this.#timerDueMs = Infinity
     if (firstDueMs < Infinity) this.#wakeBy(firstDueMs)
     // A queue without a leader never confirms on the channel that published, but may on a new one. A blocked connection confirms later.

@@ -14,6 +14,11 @@ const meaningOfText: readonly (readonly [code: number, text: RegExp, meaning: Me
   [403, /Login was refused/, { code: 'MISCONFIGURED', advice: 'User or password are wrong.' }],
   [403, /in exclusive use/, { code: 'UNAVAILABLE', advice: 'Another consumer has the queue; try again.' }],
   [
+    404,
+    /home node .* is down/s,
+    { code: 'UNAVAILABLE', advice: 'It comes back with the server that has it; try again.' },
+  ],
+  [
     406,
     /inequivalent arg/,
     { code: 'MISCONFIGURED', advice: 'It exists with other arguments: use those, or delete it.' },

@@ -167,6 +167,62 @@ describe.skipIf(!serversAvailable())('consuming', () => {
     return direct
   }
 
+  it.each([
+    { what: 'consumes it exclusively', replyCode: 403, isOwned: false },
+    { what: 'has it for itself', replyCode: 405, isOwned: true },
+  ])(
+    'waits while another connection $what, says so, and attaches when that is gone; a bare client stays without',
+    async ({ replyCode, isOwned }) => {
+      const queue = `exclusive ${replyCode}`
+      const declare = (channel: Channel): Promise<unknown> =>
+        channel.assertQueue(queue, { durable: !isOwned, exclusive: isOwned })
+      const holder = await connect(proxied())
+      holder.on('error', () => {})
+      const holding = await holder.createChannel()
+      await declare(holding)
+      await holding.consume(queue, () => {}, { exclusive: true })
+
+      await using opened = await openWith({ url: server.url })
+      const seen: string[] = []
+      const options = {
+        queue,
+        prefetch: 1,
+        exclusive: true,
+        setup: async (channel: Channel) => void (await declare(channel)),
+      }
+      const consumer = opened.connection.consume(options, (delivery) => {
+        seen.push(delivery.message.content.toString())
+        delivery.ack()
+      })
+      await expect(consumer.whenAttached(1_000)).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+        retryable: true,
+        outcome: 'not-sent',
+        details: { replyCode },
+      })
+      expect(consumer.isAttached).toBe(false)
+      const bare = await connect(server.url)
+      const bareChannel = await bare.createChannel()
+      let bareIsClosed = false
+      bareChannel.on('error', () => {})
+      bareChannel.on('close', () => (bareIsClosed = true))
+      const attempt = declare(bareChannel).then(() => bareChannel.consume(queue, () => {}))
+      await expect(attempt, 'the control').rejects.toThrow(String(replyCode))
+      await waitUntil('it to be told', () => opened.reports.length === 1)
+
+      proxy.reset()
+      await consumer.whenAttached(20_000)
+      const channel = await bare.createConfirmChannel()
+      channel.sendToQueue(queue, Buffer.from('a'))
+      await waitUntil('the message', () => seen.length === 1)
+      expect(opened.reports).toHaveLength(1)
+      const { consumers } = (await server.queues()).find(({ name }) => name === queue) ?? {}
+      expect([consumers, bareIsClosed]).toEqual([1, true])
+      await bare.close()
+    },
+    60_000,
+  )
+
   it('reaches nobody else when the server closes one channel; on one bare channel all are hit', async () => {
     const queue = await filledQueue([])
     await using opened = await openWith({ url: server.url })

@@ -1,4 +1,3 @@
-import { isMultinodeError } from '@multinode/core'
 import {
   type RabbitmqServer,
   serversAvailable,
@@ -7,11 +6,29 @@ import {
   tcpProxy,
   waitUntil,
 } from '@multinode/testbed'
-import { type ConsumeMessage, connect } from 'amqplib'
+import { type ConfirmChannel, type ConsumeMessage, connect } from 'amqplib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { OutgoingMessage, Publisher, RabbitmqConnection } from '../src/index.ts'
+import { bytesHeld, collectGarbage } from './collect-garbage.ts'
 import { callMs, openWith } from './open-with.ts'
 import { settled } from './settled.ts'
+
+interface Writes {
+  all: number
+  full: number
+  whileFull: number
+}
+
+/** Whether nothing was written for twenty looks. */
+function stands(writes: Writes): () => boolean {
+  let last = -1
+  let looks = 0
+  return () => {
+    looks = writes.all === last ? looks + 1 : 0
+    last = writes.all
+    return looks === 20
+  }
+}
 
 describe.skipIf(!serversAvailable())('publishing', () => {
   let server: RabbitmqServer
@@ -90,6 +107,8 @@ describe.skipIf(!serversAvailable())('publishing', () => {
     await using opened = await openWith({ url: proxied() })
     const queue = await freshQueue(opened.connection)
     const publisher = opened.connection.publisher()
+    const states: string[] = []
+    opened.connection.onState(({ status }) => states.push(status))
     const bare = await connect(proxied())
     bare.on('error', () => {})
     const bareChannel = await bare.createConfirmChannel()
@@ -97,10 +116,12 @@ describe.skipIf(!serversAvailable())('publishing', () => {
     for (let n = 0; n < 200; n += 1)
       bareChannel.sendToQueue('', Buffer.from('x'), {}, (error) => error && lost.push(error))
     const first = numbered(publisher, queue, 0, 1_000)
+    expect(publisher.unconfirmed).toBe(1_000)
     proxy.reset()
     const second = numbered(publisher, queue, 1_000, 1_000)
     await Promise.all([...first, ...second])
-    await waitUntil('the bare client to lose its confirms', () => lost.length > 0)
+    expect(states).toEqual(['down', 'up'])
+    await waitUntil('the bare client to lose its confirms', () => lost.length === 200)
     const content = await contentOf(queue)
     const firstSeen = [...new Set(content.map(({ text }) => Number(text)))]
     expect(firstSeen).toEqual(Array.from({ length: 2_000 }, (_, n) => n))
@@ -143,6 +164,25 @@ describe.skipIf(!serversAvailable())('publishing', () => {
       publisher.publish(to(queue, 'h', { headers: { x: 'y'.repeat(59_000) } })),
     ])
     expect(opened.reports).toEqual([])
+  })
+
+  it('refuses headers that are too large for a frame; a bare client pays with its connection', async () => {
+    await using opened = await openWith({ url: server.url, frameMax: 4_096 })
+    const publisher = opened.connection.publisher()
+    const headers = { x: 'y'.repeat(5_000) }
+    await expect(publisher.publish(to('nobody', 'x', { headers }))).rejects.toMatchObject({
+      code: 'TOO_LARGE',
+      outcome: 'not-sent',
+    })
+    await publisher.publish(to('nobody', 'x', { headers: { x: 'y'.repeat(1_900) } }))
+    expect(opened.connection.state.status).toBe('up')
+
+    const bare = await connect(`${server.url}?frameMax=4096`)
+    const errors: string[] = []
+    bare.on('error', (error) => errors.push(String(error)))
+    const channel = await bare.createConfirmChannel()
+    channel.publish('', 'nobody', Buffer.from('x'), { headers })
+    await waitUntil('the bare connection to be closed', () => errors.length > 0)
   })
 
   it('rejects only what went to an exchange that is not there; on a bare channel all others are lost with it', async () => {
@@ -208,6 +248,8 @@ describe.skipIf(!serversAvailable())('publishing', () => {
       code: 'EXHAUSTED',
       outcome: 'not-sent',
     })
+    await expect(connect(proxied()), 'the control: the server is away').rejects.toThrow()
+    expect([publisher.unconfirmed, await contentOf(queue)]).toEqual([10, []])
     proxy.heal()
     await Promise.all(buffered)
     await expect(publisher.publish(to(queue, 'y'.repeat(1_001)))).rejects.toMatchObject({ code: 'EXHAUSTED' })
@@ -224,14 +266,105 @@ describe.skipIf(!serversAvailable())('publishing', () => {
     expect(error).toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' })
     expect(ms).toBeLessThan(3_000)
     const { error: unsent } = await settled(publisher.publish(to(queue, 'third')))
-    expect(error).toMatchObject({ code: 'TIMEOUT' })
-    expect(isMultinodeError(unsent) && unsent.outcome).toBe('not-sent')
+    expect(unsent).toMatchObject({ code: 'TIMEOUT', outcome: 'not-sent' })
     proxy.heal()
     await publisher.publish(to(queue, 'fourth'), 15_000)
     const texts = (await contentOf(queue)).map(({ text }) => text)
     expect(texts).not.toContain('third')
     expect(texts).toContain('fourth')
   })
+
+  it('keeps nothing of what was settled while nothing can be sent', async () => {
+    await using opened = await openWith({ url: proxied() })
+    const publisher = opened.connection.publisher()
+    await publisher.whenReady(callMs)
+    proxy.refuse(true)
+    proxy.reset()
+    await waitUntil('it to be down', () => opened.connection.state.status === 'down')
+    const publish = (timeoutMs: number): { content: WeakRef<Buffer>; published: Promise<unknown> } => {
+      const content = Buffer.alloc(100_000)
+      const message = { exchange: '', routingKey: 'nobody', content }
+      return { content: new WeakRef(content), published: settled(publisher.publish(message, timeoutMs)) }
+    }
+    const waiting = publish(60_000)
+    const past = Array.from({ length: 20 }, () => publish(50))
+    for (const { published } of past) expect(await published).toMatchObject({ error: { code: 'TIMEOUT' } })
+    await waitUntil('them to be forgotten', () => {
+      collectGarbage()
+      return past.every(({ content }) => content.deref() === undefined)
+    })
+    expect(waiting.content.deref(), 'the control: what still waits is there').toBeDefined()
+    proxy.heal()
+    expect(await waiting.published).toMatchObject({ error: undefined })
+  })
+
+  /** Counts what is written to a channel, and what of that after it had said that it is full. */
+  function watchWrites(channel: ConfirmChannel): Writes {
+    const writes = { all: 0, full: 0, whileFull: 0 }
+    let isFull = false
+    const publish = channel.publish.bind(channel)
+    channel.publish = (...args) => {
+      writes.all += 1
+      if (isFull) writes.whileFull += 1
+      isFull = !publish(...args)
+      if (isFull) writes.full += 1
+      return !isFull
+    }
+    channel.prependListener('drain', () => (isFull = false))
+    return writes
+  }
+
+  it('writes no more than the channel takes while the server does not read, and all arrives when it does; a bare client keeps all in memory', async ({
+    annotate,
+  }) => {
+    const count = 20_000
+    const content = Buffer.alloc(1_500)
+    await using opened = await openWith({ url: server.url, heartbeat: 60 })
+    const queue = await freshQueue(opened.connection)
+    const channels: Writes[] = []
+    const publisher = opened.connection.publisher({
+      maxUnconfirmed: count,
+      maxBytes: count * content.length,
+      confirmTimeoutMs: 60_000,
+      setup: async (channel) => void channels.push(watchWrites(channel)),
+    })
+    await publisher.whenReady(callMs)
+    const [writes] = channels
+    if (writes === undefined) throw new Error('there is no channel')
+    const bare = await connect(server.url)
+    bare.on('error', () => {})
+    const bareChannel = await bare.createConfirmChannel()
+    const bareWrites = watchWrites(bareChannel)
+    await server.pause()
+    try {
+      const before = bytesHeld()
+      const message = { exchange: '', routingKey: queue, content }
+      const published = settled(Promise.all(Array.from({ length: count }, () => publisher.publish(message))))
+      await waitUntil('it to write no more', stands(writes))
+      const held = bytesHeld() - before
+      const written = writes.all
+      for (let n = 0; n < count; n += 1) bareChannel.publish('', 'nobody', content)
+      await waitUntil('the bare one to write no more', stands(bareWrites))
+      const bareHeld = bytesHeld() - before - held
+      await annotate(`${written} of ${count} written; ${held} bytes held, by a bare client ${bareHeld}`)
+      expect(writes.all).toBe(written)
+      expect(written).toBeLessThan(count / 2)
+      // The kernel takes some of what is written, or nothing; what surrounds a content is shorter than that.
+      expect(held).toBeLessThan(written * 2 * content.length)
+      expect(bareWrites, 'the control').toMatchObject({ all: count })
+      expect(bareWrites.whileFull, 'the control').toBeGreaterThan(count / 2)
+      expect(bareHeld, 'the control').toBeGreaterThan((count * content.length) / 2)
+      server.resume()
+      expect((await published).error).toBeUndefined()
+      await bareChannel.waitForConfirms()
+    } finally {
+      server.resume()
+    }
+    expect([writes.all, writes.whileFull, channels.length]).toEqual([count, 0, 1])
+    expect(writes.full).toBeGreaterThan(1)
+    expect((await server.queues()).find(({ name }) => name === queue)?.messages).toBe(count)
+    await bare.close()
+  }, 60_000)
 
   it('waits while the server lacks memory, within its bounds; consuming goes on', async () => {
     await using opened = await openWith({ url: server.url })
@@ -240,8 +373,16 @@ describe.skipIf(!serversAvailable())('publishing', () => {
     await Promise.all(numbered(publisher, queue, 0, 20))
     const states: string[] = []
     opened.connection.onState(({ status }) => states.push(status))
+    // A bare client that publishes and consumes on one connection.
+    const bare = await connect(server.url)
+    bare.on('error', () => {})
+    const bareChannel = await bare.createConfirmChannel()
+    let confirmed = 0
+    const count = (): void => void (confirmed += 1)
     await server.memoryAlarm(true)
     try {
+      bareChannel.publish('', 'nobody', Buffer.from('x'), {}, count)
+      const bareCall = bareChannel.prefetch(1).then(count)
       const waiting = [publisher.publish(to(queue, 'blocked'), 30_000)]
       await waitUntil('it to be blocked', () => opened.connection.state.status === 'blocked')
       expect(opened.connection.state.reason).toContain('memory')
@@ -253,11 +394,17 @@ describe.skipIf(!serversAvailable())('publishing', () => {
         { queue, prefetch: 1 },
         (delivery) => void (acked += delivery.ack() ? 1 : 0),
       )
-      await waitUntil('all to be consumed', () => acked >= 20)
+      await waitUntil('the server to have all acks', async () => {
+        return acked === 20 && (await server.queues()).find(({ name }) => name === queue)?.messages === 0
+      })
       await opened.connection.ping(callMs)
       await consumer.close()
+      for (const each of waiting) void each.then(count)
+      await opened.connection.ping(callMs)
+      expect(confirmed, 'the control: nothing is confirmed, and a bare client gets no answer').toBe(0)
       await server.memoryAlarm(false)
-      await Promise.all(waiting)
+      await Promise.all([...waiting, bareCall])
+      await bare.close()
     } finally {
       await server.memoryAlarm(false)
     }

@@ -28,6 +28,13 @@ describe('errors of RabbitMQ', () => {
     ],
     [403, "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use", 'UNAVAILABLE', 'not-sent'],
     [404, "NOT_FOUND - no queue 'q' in vhost '/'", 'NOT_FOUND', 'not-sent'],
+    [
+      404,
+      "NOT_FOUND - home node 'rabbit@x' of durable queue 'q' in vhost '/' is down or inaccessible",
+      'UNAVAILABLE',
+      'not-sent',
+    ],
+    [404, "NOT_FOUND - no exchange 'the home node' in vhost '/'", 'NOT_FOUND', 'not-sent'],
     [405, 'RESOURCE_LOCKED - cannot obtain exclusive access to locked queue', 'UNAVAILABLE', 'not-sent'],
     [406, "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q'", 'MISCONFIGURED', 'not-sent'],
     [

@@ -119,7 +119,7 @@ export class OwnQueue implements BusQueue {
       await this.#once((channel) => channel.checkQueue(this.name), this.#callTimeoutMs)
       return true
     } catch (error) {
-      if (isMultinodeError(error) && error.code === 'NOT_FOUND') return false
+      if (isLost(error)) return false
       throw error
     }
   }
@@ -142,6 +142,11 @@ export class OwnQueue implements BusQueue {
     this.#moves += 1
     throw mended(what, error)
   }
+}
+
+/** One whose server is down counts as lost, too: nobody waits for that server. */
+function isLost(error: unknown): boolean {
+  return isMultinodeError(error) && (error.code === 'NOT_FOUND' || homeIsDown.test(error.message))
 }
 
 /** Nobody has to do anything: one of the next attempts will not meet it. */

@@ -14,6 +14,15 @@ import { type BusMessage, readBusMessage, toHelloMessage } from './bus-message.t
 import type { BusQueue } from './bus-queue.ts'
 import { SourceLedger } from './source-ledger.ts'
 
+/** What a publisher says of its numbers. */
+export interface Heard {
+  readonly accepted: number
+  /** The last one that it has sent, accepted or not. */
+  readonly sent: number
+  /** Whether it certainly said so after this reader began to read. */
+  readonly isSinceBegin: boolean
+}
+
 export interface BusReaderParts {
   readonly connection: RabbitmqConnection
   readonly publisher: Publisher
@@ -31,8 +40,9 @@ export interface BusReaderParts {
 /** How many deliveries may be on their way, or wait for handlers. */
 const prefetch = 256
 const helloPauseMs = 250
-/** For the entry that was read last to come again: a server that has it sends it at once. */
+/** For the entry that was read last to come again: a server that has it sends it at once, or as slowly as it does all else. */
 const anchorMs = 2_000
+const anchorConfirms = 4
 /** For what the server has to arrive. */
 const patienceMs = 5_000
 /** Less than from one regular word of a publisher to the next: several that come at once count as one. */
@@ -58,6 +68,8 @@ export class BusReader {
   readonly #ledger = new SourceLedger()
   readonly #ending = new AbortController()
   readonly #suspects = new Map<string, { readonly last: number | undefined; readonly sinceMs: number }>()
+  /** What should have come, by its publisher: the hello that is away is behind it. */
+  readonly #missing = new Map<string, number>()
   #consumer: Consumer
   #consumers = 0
   #attachment = 0
@@ -102,10 +114,12 @@ export class BusReader {
   }
 
   /** To be told every few seconds what a publisher knows to be accepted: what does not come, although nothing else does, is lost, or this reader is stuck. */
-  heard(source: string, accepted: number): void {
+  heard(source: string, { accepted, sent, isSinceBegin }: Heard): void {
     const nowMs = this.#parts.clock.monotonicMs()
-    // Also while handlers are busy: it is heard of from now on.
-    const isBehind = this.#phase === 'reading' && this.#ledger.isBehind(source, accepted)
+    const isReading = this.#phase === 'reading'
+    // Also while handlers are busy.
+    if (isReading && isSinceBegin) this.#ledger.begin(source, sent)
+    const isBehind = isReading && this.#ledger.isBehind(source, accepted)
     const suspect = this.#suspects.get(source)
     const last = this.#ledger.last(source)
     if (!isBehind || this.#isWorking || suspect?.last !== last) this.#suspects.delete(source)
@@ -119,8 +133,9 @@ export class BusReader {
     const { sinceMs } = this.#suspects.get(source) ?? { sinceMs: nowMs }
     this.#suspects.set(source, { last, sinceMs })
     if (nowMs - sinceMs < suspicionMs) return
-    this.#lose('queue-lost')
-    this.#attachAnew()
+    // It may only be late. What was accepted before the hello is sent comes before it, or not at all.
+    this.#missing.set(source, accepted)
+    void this.#sendHello()
   }
 
   async close(): Promise<void> {
@@ -171,15 +186,6 @@ export class BusReader {
 
   #attached(): void {
     void this.#sendHello()
-    if (this.#phase !== 'anchoring') return
-    const attachment = this.#attachment
-    // Behind the end of a stream that began anew nothing comes, not even what is sent now.
-    const giveUp = (): void => {
-      if (this.#phase !== 'anchoring' || attachment !== this.#attachment) return
-      this.#lose('epoch')
-      this.#attachAnew()
-    }
-    this.#anchorTimer = this.#parts.clock.setTimer(giveUp, anchorMs, 'background')
   }
 
   /** Until it was sent, or another one is. */
@@ -192,14 +198,30 @@ export class BusReader {
     this.#isHelloAway = true
     this.#helloSentAtMs = undefined
     while (this.#hello === id && !signal.aborted) {
+      const startedAtMs = clock.monotonicMs()
       try {
         await publisher.publish(toHelloMessage(queue.name, id), callTimeoutMs)
-        if (this.#hello === id) this.#helloSentAtMs = clock.monotonicMs()
+        if (this.#hello === id) this.#helloIsSent(clock.monotonicMs() - startedAtMs)
         return
       } catch {
         await pause(clock, helloPauseMs, signal)
       }
     }
+  }
+
+  #helloIsSent(tookMs: number): void {
+    const { clock } = this.#parts
+    this.#helloSentAtMs = clock.monotonicMs()
+    if (this.#phase !== 'anchoring' || this.#ending.signal.aborted) return
+    const attachment = this.#attachment
+    // Behind the end of a stream that began anew nothing comes, not even what is sent now.
+    const giveUp = (): void => {
+      if (this.#phase !== 'anchoring' || attachment !== this.#attachment) return
+      this.#lose('epoch')
+      this.#attachAnew()
+    }
+    this.#anchorTimer?.cancel()
+    this.#anchorTimer = clock.setTimer(giveUp, Math.max(anchorMs, anchorConfirms * tookMs), 'background')
   }
 
   #receive(delivery: Delivery): void {
@@ -238,6 +260,7 @@ export class BusReader {
     const before = this.#anchor?.offset
     if (offset !== undefined) this.#anchor = { offset, id }
     if (this.#phase === 'seeking') return this.#reachEnd()
+    if (id === this.#hello) this.#judgeMissing()
     return message.kind === 'signal' ? this.#follow(message, before) : undefined
   }
 
@@ -256,10 +279,20 @@ export class BusReader {
     this.#hasBegun = true
     this.#ledger.forget()
     this.#suspects.clear()
+    this.#missing.clear()
     if (this.#gap !== undefined) this.#parts.receiver.gap(this.#gap)
     this.#gap = undefined
     this.#parts.onBegin()
     this.#onBegun()
+  }
+
+  /** The hello has come that was sent behind what is missing. */
+  #judgeMissing(): void {
+    const isLost = [...this.#missing].some(([source, accepted]) => this.#ledger.isBehind(source, accepted))
+    this.#missing.clear()
+    if (!isLost) return
+    this.#lose('queue-lost')
+    void this.#sendHello()
   }
 
   /** @param before the offset of what was read before it, in a stream */

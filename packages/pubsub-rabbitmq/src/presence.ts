@@ -8,10 +8,13 @@ import {
   withDeadline,
 } from '@multinode/core'
 import type { BusNames } from './bus-names.ts'
+import type { Heard } from './bus-reader.ts'
 
 const everyMs = 3_000
 /** How long after it was heard last a node counts as dead. */
 const aliveMs = 10_000
+/** As long as a node may wait before it connects again: who is back first must not take the others for dead. */
+const comeBackMs = 10_000
 /** As long as this its timer may be late; then it was this process that stood still, and not the others that were silent. */
 const lateMs = 1_000
 
@@ -21,19 +24,22 @@ export interface PresenceParts {
   readonly receiver: SignalReceiver
   readonly member: Member
   readonly clock: Clock
-  /** The last number of this node that was accepted. */
-  readonly accepted: () => number
-  /** To be told what other publishers, and this one, know to be accepted. */
-  readonly onHeard: (source: string, accepted: number) => void
+  /** The last numbers of this node. */
+  readonly numbers: () => { readonly accepted: number; readonly sent: number }
+  /** To be told what other publishers, and this one, say of theirs. */
+  readonly onHeard: (source: string, heard: Heard) => void
 }
 
 /** What a node says of itself every few seconds, to all. */
 interface Heartbeat {
   readonly v: 1
-  /** `came`: all others answer at once. */
-  readonly what: 'came' | 'here' | 'left'
+  /** `came`: all others answer at once, with `answer`. */
+  readonly what: 'came' | 'answer' | 'here' | 'left'
   readonly member: Member
   readonly accepted: number
+  readonly sent: number
+  /** Of one who came: an answer names it. */
+  readonly question: string
 }
 
 /** Says every three seconds that this node is there, and hears who else is. Nothing of it is kept: who hears nothing for ten seconds is alone. */
@@ -42,6 +48,9 @@ export class Presence {
   readonly #publisher: Publisher
   readonly #consumer: Consumer
   readonly #members = new Map<string, { readonly member: Member; heardAtMs: number }>()
+  /** Who was heard since the last question, though not in answer to it. */
+  readonly #heardSince = new Set<string>()
+  #questions = 0
   #queues = 0
   #timer: Timer | undefined
   #dueMs = 0
@@ -97,14 +106,20 @@ export class Presence {
     this.#schedule()
   }
 
-  /** All others answer at once. */
+  /** All others answer at once. Only what they say from then on is since the question. */
   ask(): void {
+    this.#questions += 1
+    this.#heardSince.clear()
     this.#say('came')
+  }
+
+  get #question(): string {
+    return `${this.#parts.member.incarnation}/${this.#questions}`
   }
 
   async leave(timeoutMs: number): Promise<void> {
     this.#end()
-    await this.#send('left', timeoutMs)
+    await this.#send('left', this.#question, timeoutMs)
   }
 
   async close(): Promise<void> {
@@ -131,7 +146,7 @@ export class Presence {
     // Who is blocked by the server says nothing, like all the others.
     const wasAway = nowMs - this.#dueMs > lateMs || connection.state.status === 'blocked'
     const self = this.#members.get(member.incarnation)
-    if (wasAway) for (const each of this.#members.values()) each.heardAtMs = nowMs
+    if (wasAway) for (const each of this.#members.values()) each.heardAtMs = Math.max(each.heardAtMs, nowMs)
     if (self !== undefined && nowMs - self.heardAtMs > aliveMs) {
       // Who cannot hear itself knows nothing of the others.
       receiver.isolated(true)
@@ -147,27 +162,29 @@ export class Presence {
   /** What the others said meanwhile was not heard, and they may come back later than this node. */
   #attached(): void {
     const { clock, member } = this.#parts
+    const fromMs = clock.monotonicMs() + (this.#queues === 0 ? 0 : comeBackMs)
     for (const [incarnation, each] of this.#members) {
-      if (incarnation !== member.incarnation) each.heardAtMs = clock.monotonicMs()
+      if (incarnation !== member.incarnation) each.heardAtMs = fromMs
     }
     this.#say('came')
   }
 
-  #say(what: Heartbeat['what']): void {
+  #say(what: Heartbeat['what'], question: string = this.#question): void {
     // The next one comes soon.
-    if (!this.#isEnded) this.#send(what, everyMs).catch(() => {})
+    if (!this.#isEnded) this.#send(what, question, everyMs).catch(() => {})
   }
 
-  #send(what: Heartbeat['what'], timeoutMs: number): Promise<void> {
-    const { names, member, accepted } = this.#parts
-    const heartbeat: Heartbeat = { v: 1, what, member, accepted: accepted() }
+  #send(what: Heartbeat['what'], question: string, timeoutMs: number): Promise<void> {
+    const { names, member, numbers } = this.#parts
+    const heartbeat: Heartbeat = { v: 1, what, member, ...numbers(), question }
     const content = Buffer.from(JSON.stringify(heartbeat))
     return this.#publisher.publish({ exchange: names.presence, routingKey: '', content }, timeoutMs)
   }
 
   #hear({ message }: Delivery): void {
     const { receiver, clock, member: self, onHeard } = this.#parts
-    const { what, member, accepted } = readHeartbeat(message.content)
+    const heartbeat = readHeartbeat(message.content)
+    const { what, member, accepted, sent, question } = heartbeat
     const { incarnation } = member
     if (this.#isEnded) return
     if (what === 'left') {
@@ -181,9 +198,18 @@ export class Presence {
       receiver.isolated(false)
       this.#onHeardSelf()
     }
-    if (what === 'came' && !isSelf) this.#say('here')
+    if (what === 'came') this.#say('answer', question)
     if (isNew || isSelf) this.#tellMembers()
-    onHeard(incarnation, accepted)
+    onHeard(incarnation, { accepted, sent, isSinceBegin: this.#isSinceQuestion(heartbeat) })
+  }
+
+  /** What was on its way when this node asked says too little. Of two regular heartbeats the second one was not. */
+  #isSinceQuestion({ what, question, member: { incarnation } }: Heartbeat): boolean {
+    if (what === 'answer') return question === this.#question
+    if (what !== 'here') return false
+    const isSecond = this.#heardSince.has(incarnation)
+    this.#heardSince.add(incarnation)
+    return isSecond
   }
 
   #tellMembers(): void {
@@ -193,11 +219,11 @@ export class Presence {
 }
 
 function readHeartbeat(content: Buffer): Heartbeat {
-  const { what, member, accepted } = JSON.parse(content.toString('utf8'))
+  const { what, member, accepted, sent, question } = JSON.parse(content.toString('utf8'))
   const { nodeId, incarnation, sinceMs, metadata } = member
   return {
     v: 1,
-    what: what === 'came' || what === 'left' ? what : 'here',
+    what: what === 'came' || what === 'answer' || what === 'left' ? what : 'here',
     member: {
       nodeId: String(nodeId),
       incarnation: String(incarnation),
@@ -205,5 +231,7 @@ function readHeartbeat(content: Buffer): Heartbeat {
       metadata: { ...metadata },
     },
     accepted: Number(accepted),
+    sent: Number(sent),
+    question: String(question),
   }
 }

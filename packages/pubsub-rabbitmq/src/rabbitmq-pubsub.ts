@@ -47,6 +47,7 @@ export class RabbitmqPubSub implements PubSubDriver {
   readonly #queue: BusQueue
   readonly #publisher: Publisher
   #accepted = 0
+  #sent = 0
   #membership: Membership | undefined
   #isClosed = false
 
@@ -96,6 +97,7 @@ export class RabbitmqPubSub implements PubSubDriver {
   async publish({ signals, firstUnaccepted }: PublishRequest, timeoutMs: number): Promise<PublishReply> {
     const { incarnation } = this.#context.node
     const inTurn = this.#inTurn(signals, firstUnaccepted)
+    this.#sent = Math.max(this.#sent, inTurn.at(-1)?.sequence ?? 0)
     const results = await Promise.allSettled(
       inTurn.map((signal) =>
         this.#publisher.publish(
@@ -170,8 +172,8 @@ export class RabbitmqPubSub implements PubSubDriver {
       receiver,
       member: { nodeId, incarnation, sinceMs: clock.wallMs(), metadata },
       clock,
-      accepted: () => this.#accepted,
-      onHeard: (source, accepted) => reader.heard(source, accepted),
+      numbers: () => ({ accepted: this.#accepted, sent: this.#sent }),
+      onHeard: (source, heard) => reader.heard(source, heard),
     })
     return { presence, reader }
   }

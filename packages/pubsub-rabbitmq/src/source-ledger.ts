@@ -11,7 +11,7 @@ export interface Judgement {
 interface Source {
   /** The last one that came. */
   last: number | undefined
-  /** What its publisher had accepted when it was first heard of. */
+  /** What its publisher had sent when it was first heard of. */
   readonly floor: number
 }
 
@@ -34,12 +34,15 @@ export class SourceLedger {
     return { isNext, missed }
   }
 
-  /** Whether what its publisher knows to be accepted has not come yet. When it was not heard of before, it is from now on. */
+  /** Whether what its publisher knows to be accepted has not come yet. */
   isBehind(source: string, accepted: number): boolean {
     const known = this.#sources.get(source)
-    if (known !== undefined) return (known.last ?? known.floor) < accepted
-    this.#set(source, { last: undefined, floor: accepted })
-    return false
+    return known !== undefined && (known.last ?? known.floor) < accepted
+  }
+
+  /** @param sent the last number that a publisher may have sent before reading began: those behind it are expected */
+  begin(source: string, sent: number): void {
+    if (!this.#sources.has(source)) this.#set(source, { last: undefined, floor: sent })
   }
 
   last(source: string): number | undefined {

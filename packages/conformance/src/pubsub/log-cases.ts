@@ -190,8 +190,15 @@ export const logCases: readonly PubSubCase[] = [
       await arrive(reader, 2)
       expect(await publish(publisher, [4, 5], { firstUnaccepted: 4 })).toEqual({ accepted: 2 })
       await until('both arrived, or a gap', () => signalsOf(reader).length === 4 || gapsOf(reader).length > 0)
-      expect(await publish(publisher, [6], { firstUnaccepted: 6 })).toEqual({ accepted: 1 })
-      await until('the next one arrived', () => signalsOf(reader).some(({ sequence }) => sequence === 6))
+      // One more gap may cover the next one: the reader begins anew where it does not know what it missed.
+      for (let sequence = 6, hasArrived = false; !hasArrived; sequence += 1) {
+        const gaps = gapsOf(reader).length
+        const arrived = (): boolean => signalsOf(reader).some((signal) => signal.sequence === sequence)
+        expect(await publish(publisher, [sequence], { firstUnaccepted: sequence })).toEqual({ accepted: 1 })
+        await until('the next one arrived, or a gap', () => arrived() || gapsOf(reader).length > gaps)
+        hasArrived = arrived()
+        expect(sequence).toBeLessThan(9)
+      }
     },
   },
   {
