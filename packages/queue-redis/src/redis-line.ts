@@ -16,7 +16,7 @@ import {
   type StoredJob,
 } from '@multinode/core'
 import { Job, type JobsOptions, Queue } from 'bullmq'
-import { backendOn, bullName, bullOptions } from './bull-backend.ts'
+import { backendOn, bullName, bullOptions, PartlyAdded } from './bull-backend.ts'
 import { fromBull, isRefusal, refused } from './bull-errors.ts'
 import { forgetCrashesLua } from './forget-crashes.lua.ts'
 import { readFailure, readJobData, toJobData, unreadableRecord } from './job-data.ts'
@@ -221,22 +221,37 @@ export class RedisLine implements QueueLine {
       )
       return toReply(job, id)
     } catch (error) {
-      return { status: 'failed', error: this.#toError(error, 'add') }
+      return this.#toFailure(error)
     }
   }
 
   async #addChunk(jobs: readonly NewJob[], leftMs: () => number): Promise<AddReply[]> {
     try {
-      const added = await this.#run('add', leftMs(), () =>
-        this.#queue.addBulk(
-          jobs.map((job) => ({ name: bullName, data: toJobData(job.record), opts: this.#toOptions(job) })),
-        ),
-      )
-      return jobs.map((job, index) => toReply(job, added[index]?.id))
+      const results = await this.#run('add', leftMs(), () => this.#addBulk(jobs))
+      return jobs.map((job, index) => {
+        const result = results[index]
+        return result instanceof Error ? this.#toFailure(result) : toReply(job, result)
+      })
     } catch (error) {
-      const failure = { status: 'failed', error: this.#toError(error, 'add') } as const
+      const failure = this.#toFailure(error)
       return jobs.map(() => failure)
     }
+  }
+
+  async #addBulk(jobs: readonly NewJob[]): Promise<readonly (string | Error | undefined)[]> {
+    try {
+      const added = await this.#queue.addBulk(
+        jobs.map((job) => ({ name: bullName, data: toJobData(job.record), opts: this.#toOptions(job) })),
+      )
+      return added.map(({ id }) => id)
+    } catch (error) {
+      if (error instanceof PartlyAdded) return error.results
+      throw error
+    }
+  }
+
+  #toFailure(error: unknown): AddReply {
+    return { status: 'failed', error: this.#toError(error, 'add') }
   }
 
   #toOptions({ record, delayMs, priority, dedupe }: NewJob): JobsOptions {

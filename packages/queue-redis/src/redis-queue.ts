@@ -67,6 +67,10 @@ export class RedisQueue implements QueueDriver {
     }
   }
 
+  get concerns(): readonly string[] {
+    return this.#server.concerns
+  }
+
   get features(): QueueFeatures {
     return {
       scope: 'cluster',
@@ -80,7 +84,6 @@ export class RedisQueue implements QueueDriver {
       exactCounts: true,
       maxBytes: 1_048_576,
       maxConcurrency: 1_000,
-      degraded: this.#server.concerns.join('; '),
     }
   }
 

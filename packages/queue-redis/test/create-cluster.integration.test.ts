@@ -33,7 +33,6 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with queues on Re
         features: expect.objectContaining({
           scope: 'cluster',
           persistence: expect.stringMatching(/^aof-(always|everysec)$/),
-          degraded: '',
         }),
         notes: [],
       },

@@ -26,7 +26,7 @@ describe.skipIf(!serversAvailable()).concurrent('a publisher that is killed', { 
   it(`${kills} times has each job run that it had added, and what was on its way at most once`, async ({
     annotate,
   }) => {
-    const { ledger, attempted } = await killThrough('waiting')
+    const { ledger, attempted } = await killThrough('waiting', kills)
     const open = attempted.size - ledger.acknowledged
     await annotate(
       `${ledger.acknowledged} added, ${ledger.lost.length} lost, ${ledger.unacknowledged.length} of ${open} on their way ran, ${ledger.duplicates} run twice`,
@@ -39,12 +39,12 @@ describe.skipIf(!serversAvailable()).concurrent('a publisher that is killed', { 
   })
 
   it('the control: loses jobs that it took for added before the queue had them', async () => {
-    const { ledger } = await killThrough('buffering')
+    const { ledger } = await killThrough('buffering', 2)
     expect(ledger.lost.length).toBeGreaterThan(0)
   })
 })
 
-async function killThrough(how: 'waiting' | 'buffering'): Promise<Outcome> {
+async function killThrough(how: 'waiting' | 'buffering', times: number): Promise<Outcome> {
   await using stack = new AsyncDisposableStack()
   const server = stack.use(await startRedis({ aof: true }))
   const folder = temporaryFolder('journal')
@@ -53,7 +53,7 @@ async function killThrough(how: 'waiting' | 'buffering'): Promise<Outcome> {
   const queue = one.queues.open<string>('jobs')
   const ledger = new JobLedger()
   await queue.process(({ payload }) => ledger.ran(payload), { concurrency: 20 })
-  const journals = Array.from({ length: kills }, (_, index) => join(folder.path, `journal-${index}`))
+  const journals = Array.from({ length: times }, (_, index) => join(folder.path, `journal-${index}`))
   for (const [index, journal] of journals.entries()) {
     const child = await spawnNode(new URL('./fixtures/journaling-publisher.ts', import.meta.url), {
       env: { REDIS_URL: server.url, JOURNAL: journal, HOW: how, NAME: `${index}` },

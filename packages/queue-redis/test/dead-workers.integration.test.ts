@@ -16,7 +16,7 @@ const kills = figure({ slice: 6, full: 50 })
 const jobs = figure({ slice: 2_000, full: 20_000 })
 const workers = 3
 const concurrency = 20
-const handlerMs = 100
+const handlerMs = 200
 const leaseMs = 1_000
 /** How many jobs there are always, so that each kill finds some that run. */
 const backlog = 200
@@ -114,27 +114,33 @@ async function killThrough(server: RedisServer, how: 'queue' | 'list', source: S
     await child.nextLine('ready', 30_000)
     return child
   }
-  const kill = async (): Promise<NodeChild[]> => {
-    const living = await Promise.all(Array.from({ length: workers }, (_, index) => start(`${index}`)))
-    for (let count = 0; count < kills; count += 1) {
+  const starting: Promise<NodeChild>[] = []
+  // One more than are killed.
+  const startNext = (): void => {
+    if (starting.length > kills) return
+    const started = start(`${starting.length}`)
+    // Whoever waits for it is told.
+    started.catch(() => {})
+    starting.push(started)
+  }
+  const kill = async (): Promise<void> => {
+    for (let index = 0; index < workers; index += 1) startNext()
+    for (let index = 0; index < kills; index += 1) {
+      // There is always one that takes over.
+      const [victim] = await Promise.all([starting[index], starting[index + 1]])
       const goal = (await done()) + jobs / (kills + 1)
       await waitUntil('more to be done', async () => (await done()) >= goal, { deadlineMs: 60_000 })
-      const victim = living.shift()
-      killedAtMs.set(`${count}`, Date.now())
+      killedAtMs.set(`${index}`, Date.now())
       await victim?.kill()
-      living.push(await start(`${count + workers}`))
+      startNext()
     }
     isFeeding = false
-    return living
   }
-  const [living] = await Promise.all([kill(), feed()])
+  await Promise.all([kill(), feed()])
   await source.drained()
-  await Promise.all(
-    living.map(async (child) => {
-      child.send('stop')
-      await child.nextLine('stopped', 15_000)
-    }),
-  )
+  const last = await starting.at(-1)
+  last?.send('stop')
+  await last?.nextLine('stopped', 30_000)
   for (const [job, times] of Object.entries(await records.hgetall('done'))) ledger.ran(job, Number(times))
   return { ledger, ...takeovers(await records.lrange('begun', 0, -1), killedAtMs) }
 }

@@ -22,6 +22,8 @@ const downAfterMs = 1_000
 const backMs = 10_000
 const concurrency = 20
 const lanes = 8
+/** So slow that jobs wait: those that nobody has taken are what a failover can lose. */
+const handlerMs = 50
 
 type How = 'killed' | 'changed on command'
 
@@ -56,7 +58,7 @@ describe.skipIf(!serversAvailable()).concurrent('behind Sentinels', { timeout: 4
         const ledger = new JobLedger()
         const work = async ({ payload }: { readonly payload: string }): Promise<void> => {
           ledger.begin()
-          await sleep(5)
+          await sleep(handlerMs)
           ledger.ran(payload)
         }
         await other.queues.open<string>('jobs').process(work, { concurrency, leaseMs })
@@ -96,7 +98,7 @@ describe.skipIf(!serversAvailable()).concurrent('behind Sentinels', { timeout: 4
       'raw',
       async ({ data }) => {
         ledger.begin()
-        await sleep(5)
+        await sleep(handlerMs)
         ledger.ran(data)
       },
       { connection: client, concurrency, lockDuration: leaseMs, stalledInterval: leaseMs / 4 },

@@ -1,4 +1,4 @@
-import { isMultinodeError } from '@multinode/core'
+import { isMultinodeError, type MultinodeError } from '@multinode/core'
 import { figure, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
 import { Queue as BullQueue } from 'bullmq'
 import { Redis } from 'ioredis'
@@ -9,7 +9,7 @@ import { node } from './node.ts'
 const neighbours = 1_000
 const mebibyte = 1_048_576
 
-describe.skipIf(!serversAvailable()).concurrent('a job that is too large', { timeout: 60_000 }, () => {
+describe.skipIf(!serversAvailable())('a job that is too large', { timeout: 60_000 }, () => {
   const tooLarge = { code: 'TOO_LARGE', outcome: 'not-sent', retryable: false }
   const large = [
     ['by its payload', { payload: 'x'.repeat(17 * mebibyte) }],
@@ -55,8 +55,8 @@ describe.skipIf(!serversAvailable()).concurrent('a job that is too large', { tim
   })
 })
 
-describe.skipIf(!serversAvailable()).concurrent('while Redis is full', { timeout: 120_000 }, () => {
-  const memory = `${16 * mebibyte}`
+describe.skipIf(!serversAvailable())('while Redis is full', { timeout: 120_000 }, () => {
+  const memory = `${8 * mebibyte}`
   const kibibytes = 16
   const perLot = figure({ slice: 500, full: 2_000 })
 
@@ -75,19 +75,27 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is full', { timeout
       Array.from({ length: neighbours }, (_, each) => queue.add(`small ${each}`)),
     )
     const results = await Promise.allSettled(
-      Array.from({ length: 1_500 }, (_, each) => queue.add(`large ${each} ${text}`)),
+      Array.from({ length: 700 }, (_, each) => queue.add(`large ${each} ${text}`)),
     )
     const refused = results.filter((each) => each.status === 'rejected')
-    for (const { reason } of refused) expect(reason).toMatchObject({ code: 'EXHAUSTED', retryable: true })
+    // It is tried again until its time is over, which may be in the middle of a try.
+    const codes = new Set<unknown>(refused.map(({ reason }) => isMultinodeError(reason) && reason.code))
+    expect([...codes]).toContain('EXHAUSTED')
+    expect([...codes].filter((code) => code !== 'EXHAUSTED' && code !== 'TIMEOUT')).toEqual([])
     const added = results.length - refused.length
+    const unknown = refused.filter(
+      ({ reason }) => isMultinodeError(reason) && reason.outcome === 'unknown',
+    ).length
     await annotate(`${added} were added until it was full, ${refused.length} were refused`)
     expect(refused.length, 'the control: it was full').toBeGreaterThan(0)
     expect(added).toBeGreaterThan(0)
-    expect(await queue.counts()).toMatchObject({ waiting: small.length + added })
+    const { waiting } = await queue.counts()
+    expect(waiting).toBeGreaterThanOrEqual(small.length + added)
+    expect(waiting).toBeLessThanOrEqual(small.length + added + unknown)
     await server.cli('CONFIG', 'SET', 'maxmemory', '0')
     const seen = new Set<string>()
     await queue.process(({ payload }) => void seen.add(payload.slice(0, 12)), { concurrency: 50 })
-    await waitUntil('all to run', () => one.queues.stats().completed === small.length + added)
+    await waitUntil('all to run', () => one.queues.stats().completed === waiting)
     expect(one.queues.stats()).toMatchObject({ failed: 0, dead: 0 })
     expect([...seen].filter((each) => each.startsWith('small'))).toHaveLength(neighbours)
   })
@@ -97,22 +105,26 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is full', { timeout
     await using one = await node(server.url, { callTimeoutMs: 1_000 })
     const queue = one.queues.open<string>('jobs')
     const payload = 'x'.repeat(kibibytes * 1_024)
-    const codes = new Set<string>()
     let added = 0
-    for (let lot = 0; codes.size === 0; lot += 1) {
+    let refused: MultinodeError[] = []
+    for (let lot = 0; refused.length === 0; lot += 1) {
       const results = await queue.addMany(Array.from({ length: perLot }, () => ({ payload })))
-      const refused = results.filter((each) => each.status === 'failed')
-      for (const { error } of refused) codes.add(error.code)
-      added += results.length - refused.length
+      refused = results.flatMap((each) => (each.status === 'failed' ? [each.error] : []))
+      added += perLot - refused.length
       if (refused.length > 0) await annotate(`${refused.length} of ${perLot} were refused in lot ${lot}`)
     }
-    expect([...codes]).toEqual(['EXHAUSTED'])
-    expect(await queue.counts()).toMatchObject({ waiting: added })
+    expect(refused.filter(({ code }) => code !== 'EXHAUSTED' && code !== 'TIMEOUT')).toEqual([])
+    const unknown = refused.filter(({ outcome }) => outcome === 'unknown').length
+    const { waiting } = await queue.counts()
+    expect(waiting).toBeGreaterThanOrEqual(added)
+    expect(waiting).toBeLessThanOrEqual(added + unknown)
+    // Not by pipelines of 250, all of whose jobs would fail with one of them.
+    expect(added % 250).not.toBe(0)
     await server.cli('CONFIG', 'SET', 'maxmemory', '0')
     await queue.add('again')
   })
 
-  it('jobs that end are not lost and not failed: each is done when there is room again', async () => {
+  it('jobs that run end as ever: each is done, once', async () => {
     await using server = await startSmall()
     await using one = await node(server.url, { callTimeoutMs: 500 })
     const queue = one.queues.open<number>('jobs')
@@ -133,8 +145,6 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is full', { timeout
     await waitUntil('all to end', () => one.queues.stats().completed === 20)
     const failure: unknown = await queue.add(99).catch((error: unknown) => error)
     expect(isMultinodeError(failure) && failure.code, 'the control').toBe('EXHAUSTED')
-    expect(await queue.counts(), 'the control').toMatchObject({ active: 20 })
-    await server.cli('CONFIG', 'SET', 'maxmemory', '0')
     await waitUntil('all to be done', async () => (await queue.counts()).active === 0)
     expect(await queue.counts()).toMatchObject({ waiting: 0, delayed: 0, dead: 0 })
     expect(jobs).toMatchObject({ lost: 0, again: 0 })

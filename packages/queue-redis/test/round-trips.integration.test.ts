@@ -48,14 +48,18 @@ describe.skipIf(!serversAvailable())('on the wire', () => {
     using wire = await Wire.tap(server)
     await using one = await node(server.url)
     const queue = one.queues.open<number>('jobs')
-    await queue.addMany(Array.from({ length: count }, (_, payload) => ({ payload })))
+    // The first one loads the scripts.
+    await queue.addMany(Array.from({ length: count + 1 }, (_, payload) => ({ payload })))
     let open = (): void => {}
     const gate = new Promise<void>((resolve) => (open = resolve))
-    await queue.process(() => gate)
-    await waitUntil('the first one to run', () => one.queues.stats().running === 1)
+    await queue.process(({ payload }) => (payload === 0 ? undefined : gate))
+    await waitUntil(
+      'the second one to run',
+      () => one.queues.stats().completed === 1 && one.queues.stats().running === 1,
+    )
     const sent = await wire.during(async () => {
       open()
-      await waitUntil('all to be done', () => one.queues.stats().completed === count, { everyMs: 2 })
+      await waitUntil('all to be done', () => one.queues.stats().completed === count + 1, { everyMs: 2 })
     })
     await annotate(JSON.stringify(tally(sent)))
     // The last one may not be settled yet; and then it asks for another one, and waits.

@@ -5,7 +5,7 @@ import { reasonOf } from '../errors/to-driver-error.ts'
 import { MultinodeError } from '../errors/multinode-error.ts'
 
 export interface CapabilityHealth {
-  /** `degraded`: it answers, but slower than a second. */
+  /** `degraded`: it answers, but slower than a second, or something is wrong with it: see `notes`. */
   readonly status: 'ok' | 'degraded' | 'down'
   /** When the status last changed. */
   readonly since: Date
@@ -60,7 +60,7 @@ export class HealthMonitor {
       since: this.#since,
       roundTripMs: this.#roundTripMs,
       lastError: this.#lastError,
-      notes: this.#notes,
+      notes: [...this.#notes, ...this.#concerns],
     }
   }
 
@@ -71,7 +71,8 @@ export class HealthMonitor {
       await this.#ping()
       if (this.#stopped) return
       this.#roundTripMs = this.#clock.monotonicMs() - startedAtMs
-      this.#become(this.#roundTripMs > slowMs ? 'degraded' : 'ok')
+      const isFine = this.#roundTripMs <= slowMs && this.#concerns.length === 0
+      this.#become(isFine ? 'ok' : 'degraded')
     } catch (error) {
       if (this.#stopped) return
       this.#lastError = reasonOf(error)
@@ -80,6 +81,10 @@ export class HealthMonitor {
     this.#timer?.cancel()
     const delayMs = this.#status === 'down' ? probeEveryWhileDownMs : probeEveryMs
     this.#timer = this.#clock.setTimer(() => void this.#probe(), delayMs, 'background')
+  }
+
+  get #concerns(): readonly string[] {
+    return this.#driver.concerns ?? []
   }
 
   /** With a deadline of its own that, unlike that of a call, neither keeps the process alive nor outlives {@link stop}. */

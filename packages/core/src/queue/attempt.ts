@@ -52,7 +52,12 @@ export class Attempt {
     this.#timer?.cancel()
     this.job.abort(reason)
     const { clock, handlerGraceMs } = this.#limits
-    this.#timer = clock.setTimer(() => this.#end?.({ type: 'abandoned' }), handlerGraceMs, 'foreground')
+    this.#timer = clock.setTimer(() => this.abandon(), handlerGraceMs, 'foreground')
+  }
+
+  /** Its handler is not waited for any longer. */
+  abandon(): void {
+    this.#end?.({ type: 'abandoned' })
   }
 }
 

@@ -6,8 +6,10 @@ import { checkBoolean, checkKnownOptions, checkMs } from '../runtime/check.ts'
 import { pause, type Timer } from '../runtime/clock.ts'
 import { DriverCalls } from '../runtime/driver-calls.ts'
 import { type Schema, validated } from '../runtime/standard-schema.ts'
+import { toJson } from './add-options.ts'
 import { Attempt, type AttemptEnd, timedOut } from './attempt.ts'
 import { delayAfter } from './backoff.ts'
+import { readPayload } from './dead-letters.ts'
 import { failureOf } from './failure.ts'
 import { type AbortReason, Job } from './job.ts'
 import type { ProcessSettings } from './process-options.ts'
@@ -183,7 +185,11 @@ export class Worker implements JobReceiver, AsyncDisposable {
     const { callTimeoutMs } = context
     const job = new Job(this.queue, payload, delivery, async (value) => {
       if (delivery.progress === undefined) throw unsupported(context, 'progress')
-      await this.#calls.call('progress', callTimeoutMs, async () => delivery.progress?.(value, callTimeoutMs))
+      // What a backend would give back.
+      const stored = readPayload(toJson(value))
+      await this.#calls.call('progress', callTimeoutMs, async () =>
+        delivery.progress?.(stored, callTimeoutMs),
+      )
     })
     const { handlerGraceMs } = settings
     const { timeoutMs } = delivery.record
@@ -336,6 +342,8 @@ export class Worker implements JobReceiver, AsyncDisposable {
     this.#steerTimer?.cancel()
     this.#tellEnd()
     await this.#closeConsumer()
+    // Their timers would keep the process alive for as long as handlers may go on.
+    for (const attempt of this.#attempts) attempt.abandon()
     this.#parts.onClose(this)
     this.#tellClosed()
   }

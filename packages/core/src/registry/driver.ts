@@ -10,6 +10,8 @@ export interface Driver {
   readonly features: Readonly<Record<string, string | number | boolean>>
   /** Where it is connected, without secrets; `null` when it lives in this process. */
   readonly address: string | null
+  /** What is wrong with a backend that serves all the same, and what to do about each: makes `health()` degraded. Looked at after each ping. */
+  readonly concerns?: readonly string[]
   /** The client underneath, for what the portable type does not offer. Typed by each driver. */
   readonly native: unknown
   /** One cheap round trip. Must reject when the backend cannot serve; is called every few seconds. */

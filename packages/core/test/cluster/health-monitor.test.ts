@@ -13,19 +13,22 @@ function setUp(ping: () => Promise<void>): {
   clock: ManualClock
   monitor: HealthMonitor
   lock: SteeredLock
+  concerns: string[]
   pings: number[]
 } {
   const clock = new ManualClock(startMs)
   const pings: number[] = []
   const lock = new SteeredLock(clock, { ping })
+  const concerns: string[] = []
   const driver = {
     ...lock.driver,
+    concerns,
     ping: (timeoutMs: number): Promise<void> => {
       pings.push(clock.monotonicMs())
       return lock.driver.ping(timeoutMs)
     },
   }
-  return { clock, lock, pings, monitor: new HealthMonitor('lock', driver, ['a note'], clock) }
+  return { clock, lock, concerns, pings, monitor: new HealthMonitor('lock', driver, ['a note'], clock) }
 }
 
 const answers = async (): Promise<void> => {}
@@ -92,6 +95,21 @@ describe('HealthMonitor', () => {
     lock.answers.ping = answers
     await clock.advance(5_000)
     expect(monitor.snapshot()).toMatchObject({ status: 'ok', roundTripMs: 0 })
+    monitor.stop()
+  })
+
+  test('is degraded while the driver has concerns, which are among its notes', async () => {
+    const { clock, monitor, concerns } = setUp(answers)
+    concerns.push('it forgets: set appendonly yes')
+    monitor.start()
+    await clock.advance(0)
+    expect(monitor.snapshot()).toMatchObject({
+      status: 'degraded',
+      notes: expect.arrayContaining(['it forgets: set appendonly yes']),
+    })
+    concerns.length = 0
+    await clock.advance(5_000)
+    expect(monitor.snapshot()).toMatchObject({ status: 'ok' })
     monitor.stop()
   })
 
