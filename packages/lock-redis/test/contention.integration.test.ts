@@ -97,7 +97,8 @@ class GrantLog {
   }
 
   static async start(url: string): Promise<GrantLog> {
-    const client = new Redis(url)
+    // ioredis takes what MONITOR tells of its own ready check for an answer, now and then.
+    const client = new Redis(url, { enableReadyCheck: false })
     return new GrantLog(client, await client.monitor())
   }
 
