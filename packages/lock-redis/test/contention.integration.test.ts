@@ -43,7 +43,7 @@ describe.skipIf(!serversAvailable())('many waiters in several processes', { time
     const { overlaps, inversions, turns } = await contention('none')
     expect(overlaps).toBe(0)
     expect(inversions).toBeGreaterThan(acquisitions / 10)
-    expect(turns.at(-1), 'the longest').toBeGreaterThan(1.5 * fairTurns)
+    expect(turns.at(-1), 'the longest').toBeGreaterThan(1.5 * (turns[acquisitions / 2] ?? NaN))
   })
 
   it('the control: without the lock they meet', async () => {
@@ -97,7 +97,8 @@ class GrantLog {
   }
 
   static async start(url: string): Promise<GrantLog> {
-    const client = new Redis(url)
+    // ioredis takes what MONITOR tells of its own ready check for an answer, now and then.
+    const client = new Redis(url, { enableReadyCheck: false })
     return new GrantLog(client, await client.monitor())
   }
 

@@ -1,5 +1,11 @@
 import { type ErlangNetwork, startErlangNetwork } from './erlang-network.ts'
-import { lookup, type RabbitmqOptions, type RabbitmqServer, startRabbitmqServer } from './rabbitmq-server.ts'
+import {
+  askEveryMs,
+  lookup,
+  type RabbitmqOptions,
+  type RabbitmqServer,
+  startRabbitmqServer,
+} from './rabbitmq-server.ts'
 import type { TlsFiles } from './test-ca.ts'
 import { waitUntil } from './wait-until.ts'
 
@@ -64,7 +70,7 @@ export class RabbitmqCluster {
         const views = await Promise.all(this.nodes.map(viewOf))
         return views.every((view) => view === all)
       },
-      { deadlineMs: 60_000, everyMs: 50 },
+      { deadlineMs: 60_000, everyMs: askEveryMs },
     )
   }
 

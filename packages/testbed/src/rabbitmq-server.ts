@@ -13,6 +13,8 @@ import { waitUntil } from './wait-until.ts'
 
 // Of a machine under load; idle, it boots in 4 s and ends in one.
 const bootDeadlineMs = 60_000
+/** Each question starts a process, which must not slow down what it asks about. */
+export const askEveryMs = 250
 const endDeadlineMs = 30_000
 
 export interface RabbitmqOptions {
@@ -270,7 +272,7 @@ export class RabbitmqServer {
     try {
       // Not a mere connection: the listeners are up a moment before the server is.
       const probe = async () => !started.alive || (await this.evaluate('rabbit:is_booted()')) === true
-      await waitUntil('the end of its boot', probe, { deadlineMs: bootDeadlineMs, everyMs: 50 })
+      await waitUntil('the end of its boot', probe, { deadlineMs: bootDeadlineMs, everyMs: askEveryMs })
       if (!started.alive) throw new Error(`it ended with ${JSON.stringify(await started.exited)}`)
     } catch (error) {
       // What is wrong comes first; reports of what crashed for that reason follow.
