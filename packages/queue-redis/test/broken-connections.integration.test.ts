@@ -18,7 +18,7 @@ import { JobsRun } from './jobs-run.ts'
 import { node } from './node.ts'
 
 const leaseMs = 2_000
-const callTimeoutMs = 4_000
+const callTimeoutMs = 2_000
 
 /** Until the time is over: a fault, then peace for 0.5 to 3 s. @returns how many of them there were */
 async function breakLinks(proxy: TcpProxy, random: SeededRandom, endsAtMs: number): Promise<number> {

@@ -33,7 +33,7 @@ const outages: readonly Outage[] = [
   },
 ]
 
-describe.skipIf(!serversAvailable()).concurrent('while Redis is away', { timeout: 120_000 }, () => {
+describe.skipIf(!serversAvailable())('while Redis is away', { timeout: 120_000 }, () => {
   const outageMs = figure({ slice: 3_500, full: 30_000 })
 
   it.for(outages)(
@@ -51,7 +51,7 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is away', { timeout
         .open<number>('jobs')
         .process(({ payload }) => jobs.ran(payload), { concurrency: 10 })
       await add()
-      const perSecond = 100
+      const perSecond = 40
       await Promise.all([
         publishAt(perSecond, (perSecond * (outageMs + 1_000)) / 1_000, [add]),
         (async () => {

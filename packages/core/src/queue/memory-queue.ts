@@ -12,7 +12,7 @@ interface Shared {
 }
 
 /** Jobs within this process: cluster objects of one name share them, and they end with the last of these. */
-export class MemoryQueue implements QueueDriver {
+class MemoryQueue implements QueueDriver {
   readonly features: QueueFeatures = {
     scope: 'process',
     persistence: 'none',
