@@ -5,17 +5,21 @@ const brand = Symbol.for('multinode.queue.steering')
 /** Thrown by a handler: no further attempt will help, so the job becomes a dead letter at once. */
 export class UnrecoverableJobError extends Error {
   override readonly name = 'UnrecoverableJobError'
-  readonly [brand] = 'dead'
+
+  constructor(message?: string, options?: ErrorOptions) {
+    super(message, options)
+    Object.defineProperty(this, brand, { value: 'dead' })
+  }
 }
 
 /** Thrown by a handler: the job comes again after `delayMs`, and none of its attempts is used up. */
 export class RetryLater extends Error {
   override readonly name = 'RetryLater'
-  readonly [brand] = 'later'
   readonly delayMs: number
 
   constructor(delayMs: number, message = `again in ${delayMs} ms`) {
     super(message)
+    Object.defineProperty(this, brand, { value: 'later' })
     this.delayMs = checkMs('delayMs', delayMs, { min: 0 })
   }
 }

@@ -5,6 +5,11 @@ import { pause } from './clock.ts'
 import { withDeadline } from './deadline.ts'
 import { randomBetween } from './random.ts'
 
+const minPauseMs = 100
+const maxPauseMs = 500
+/** A last attempt that has less time left would only hide why the others failed. */
+const shortestCallMs = 50
+
 /**
  * How every portable type calls its driver: with a deadline of core's own, and with failures wrapped exactly once.
  * Drivers keep their own deadline (they know whether a request left); this one comes 5 % later and is for those
@@ -35,7 +40,8 @@ export class DriverCalls {
 
   /**
    * As {@link call}, for what may be repeated without harm: goes on through short outages, within `callTimeoutMs` in all, as
-   * long as `isWanted`. A connection that breaks together with an answer is back in milliseconds.
+   * long as `isWanted`. A connection that breaks together with an answer is back in milliseconds, so the first pauses are short; later ones grow, because
+   * thousands of calls that wait for a longer outage would keep the event loop busy with being refused.
    */
   async insist<T>(
     operation: string,
@@ -43,18 +49,25 @@ export class DriverCalls {
     isWanted: () => boolean,
   ): Promise<T> {
     const { clock, callTimeoutMs } = this.#context
-    const untilMs = clock.monotonicMs() + callTimeoutMs
+    const startedAtMs = clock.monotonicMs()
+    const untilMs = startedAtMs + callTimeoutMs
     for (;;) {
       const leftMs = Math.max(1, Math.floor(untilMs - clock.monotonicMs()))
       try {
         return await this.call(operation, leftMs, () => work(leftMs))
       } catch (error) {
-        const pauseMs = randomBetween(50, 100)
-        const isWorthIt =
-          isMultinodeError(error) && error.retryable && clock.monotonicMs() + pauseMs < untilMs
+        const pauseMs = pauseAfter(clock.monotonicMs() - startedAtMs)
+        const restMs = untilMs - clock.monotonicMs() - pauseMs
+        const isWorthIt = isMultinodeError(error) && error.retryable && restMs >= shortestCallMs
         if (!isWorthIt || !isWanted()) throw error
         await pause(clock, pauseMs)
       }
     }
   }
+}
+
+/** With jitter, up to a quarter of the outage so far. */
+function pauseAfter(elapsedMs: number): number {
+  const longestMs = Math.min(maxPauseMs, Math.max(minPauseMs, Math.round(elapsedMs / 4)))
+  return randomBetween(Math.round(longestMs / 2), longestMs)
 }

@@ -120,7 +120,7 @@ describe('releasing a worker id', () => {
     const releasing = watch(lease.release())
     await on.clock.advance(1_000)
     delete on.answers.release
-    await on.clock.advance(100)
+    await on.clock.advance(500)
     expect(releasing.state).toBe('resolved')
     expect(on.table.holders()).toEqual([])
   })
