@@ -71,6 +71,8 @@ function commonOptions({ target, context, blockMs = 0, resends = false }: Client
     enableOfflineQueue: resends,
     maxRetriesPerRequest: resends ? null : 0,
     autoResendUnfulfilledCommands: resends,
+    // What ioredis subscribes by itself rejects where nobody can catch it, and that ends the process, when the connection is lost in that moment.
+    autoResubscribe: false,
     // A server that is loading is asked again this soon, and not after the time that it thinks it needs.
     maxLoadingRetryTime: 500,
     // A half-open connection is cut, so that a new one can be made.

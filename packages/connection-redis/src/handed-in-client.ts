@@ -62,6 +62,7 @@ function duplicateOf(client: RedisClient, socketTimeout: number, resends: boolea
   const tamed = {
     maxRetriesPerRequest: resends ? null : 0,
     autoResendUnfulfilledCommands: resends,
+    autoResubscribe: false,
     disconnectTimeout: closeMs,
     socketTimeout,
     // They would end a command that blocks.

@@ -4,6 +4,7 @@ import {
   startCluster,
   startRedis,
   startSentinel,
+  tcpProxy,
   waitUntil,
 } from '@multinode/testbed'
 import { Cluster, Redis } from 'ioredis'
@@ -149,6 +150,22 @@ describe.skipIf(!serversAvailable())('a duplicate on a single server', async () 
   const options = { url: `${server.urlOf('app').slice(0, -1)}3`, clientName: 'first' }
 
   itBlocksAlone(() => options, /^name=first db=3 user=app$/)
+
+  it('that has subscribed leaves nothing that rejects unseen when it breaks and is closed as soon as it is back', async () => {
+    await using proxy = await tcpProxy(server.port)
+    await using opened = await openWith({
+      ...options,
+      url: options.url.replace(`:${server.port}`, `:${proxy.port}`),
+    })
+    const duplicate = await opened.connection.duplicate()
+    await duplicate.client.subscribe('news')
+    const back = new Promise((resolve) => duplicate.client.once('ready', resolve))
+    proxy.reset()
+    await back
+    // What rejects unseen fails the run.
+    proxy.reset()
+    await duplicate.close()
+  })
 
   it('is UNAVAILABLE in time when the server is away', async () => {
     await using opened = await openWith(options, { connectTimeoutMs: 600 })

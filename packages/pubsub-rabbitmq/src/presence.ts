@@ -15,8 +15,6 @@ const everyMs = 3_000
 const aliveMs = 10_000
 /** As long as a node may wait before it connects again: who is back first must not take the others for dead. */
 const comeBackMs = 10_000
-/** As long as this its timer may be late; then it was this process that stood still, and not the others that were silent. */
-const lateMs = 1_000
 
 export interface PresenceParts {
   readonly connection: RabbitmqConnection
@@ -54,6 +52,7 @@ export class Presence {
   #queues = 0
   #timer: Timer | undefined
   #dueMs = 0
+  #isMember = false
   #isEnded = false
   #onHeardSelf: () => void = () => {}
 
@@ -89,7 +88,7 @@ export class Presence {
     this.#consumer = connection.consume(attach, (delivery) => this.#hear(delivery))
   }
 
-  /** Resolves when this node heard itself. */
+  /** Resolves when this node heard itself. Who is there is not told before `joined`. */
   async start(timeoutMs: number): Promise<void> {
     const heard = new Promise<void>((resolve) => (this.#onHeardSelf = resolve))
     const { clock } = this.#parts
@@ -104,6 +103,12 @@ export class Presence {
       )
     })
     this.#schedule()
+  }
+
+  /** A node that could not join would be left with members that nobody counts any more. */
+  joined(): void {
+    this.#isMember = true
+    this.#tellMembers()
   }
 
   /** All others answer at once. Only what they say from then on is since the question. */
@@ -141,12 +146,14 @@ export class Presence {
   #tick(): void {
     const { clock, receiver, connection, member } = this.#parts
     const nowMs = clock.monotonicMs()
+    // Who is blocked by the server says nothing, like all the others; and while this process stood still it was deaf, and they were not silent.
+    const deafMs = connection.state.status === 'blocked' ? nowMs : nowMs - this.#dueMs
+    for (const each of this.#members.values()) {
+      each.heardAtMs = Math.max(each.heardAtMs, Math.min(nowMs, each.heardAtMs + deafMs))
+    }
     this.#say('here')
     this.#schedule()
-    // Who is blocked by the server says nothing, like all the others.
-    const wasAway = nowMs - this.#dueMs > lateMs || connection.state.status === 'blocked'
     const self = this.#members.get(member.incarnation)
-    if (wasAway) for (const each of this.#members.values()) each.heardAtMs = Math.max(each.heardAtMs, nowMs)
     if (self !== undefined && nowMs - self.heardAtMs > aliveMs) {
       // Who cannot hear itself knows nothing of the others.
       receiver.isolated(true)
@@ -213,6 +220,7 @@ export class Presence {
   }
 
   #tellMembers(): void {
+    if (!this.#isMember) return
     const members = [...this.#members.values()].map(({ member }) => member)
     this.#parts.receiver.members(members.sort((a, b) => a.sinceMs - b.sinceMs))
   }

@@ -88,6 +88,7 @@ export class RabbitmqPubSub implements PubSubDriver {
       await Promise.all([membership.reader.begun(timeoutMs), membership.presence.start(timeoutMs)])
       if (this.#isClosed) throw closedMeanwhile()
       this.#membership = membership
+      membership.presence.joined()
     } catch (error) {
       await end(membership)
       throw error

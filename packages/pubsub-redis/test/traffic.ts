@@ -53,12 +53,14 @@ export class BarePubSub implements Disposable {
 
   /** @param faulty where the subscriber connects */
   static async start(checker: SetChecker, url: string, faulty: string): Promise<BarePubSub> {
-    const clients = [new Redis(url), new Redis(faulty)] as const
+    // What ioredis subscribes by itself rejects where nobody can catch it, when the client is ended meanwhile.
+    const clients = [new Redis(url), new Redis(faulty, { autoResubscribe: false })] as const
     const [sender, receiver] = clients
     for (const client of clients) client.on('error', () => {})
     const witness = checker.subscriber()
     receiver.on('message', (_, text) => witness.saw(JSON.parse(text)))
     await receiver.subscribe('bare')
+    receiver.on('ready', () => void receiver.subscribe('bare').catch(() => {}))
     const publish = checker.publisher(async (mark) => {
       await sender.publish('bare', JSON.stringify(mark))
       return { status: 'sent' }

@@ -5,7 +5,7 @@ export interface NodesChange {
   readonly nodes: readonly Member[]
   readonly joined: readonly Member[]
   readonly left: readonly Member[]
-  /** Whether this node cannot say that it is there, so that the others take it for dead. */
+  /** Whether this node cannot say that it is there, so that the others take it for dead or do not know it: it was cut off, or could not join. */
   readonly isIsolated: boolean
 }
 

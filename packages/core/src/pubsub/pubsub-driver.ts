@@ -79,7 +79,7 @@ export interface SignalReceiver {
   receive(signals: readonly IncomingSignal[]): Promise<void>
   /** Between the last ones received and the next ones some may be missing; the driver has moved to the end of the log already. */
   gap(gap: Gap): void
-  /** All that are there now, this node included. */
+  /** All that are there now, this node included. Not before `join` is about to resolve. */
   members(members: readonly Member[]): void
   /** Whether this node can no longer say that it is there, so that the others take it for dead. */
   isolated(isIsolated: boolean): void

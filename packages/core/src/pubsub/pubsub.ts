@@ -218,9 +218,11 @@ export class PubSub {
     while (this.#ended === undefined) {
       try {
         await this.#driver.join(receiver, metadata, callTimeoutMs)
+        this.#members.becomeIsolated(false)
         return
       } catch (error) {
         this.#joinFailure = toDriverError(error, { capability, backend, operation: 'join' })
+        this.#members.becomeIsolated(true)
         if (!this.#joinFailure.retryable) throw this.#joinFailure
         await pause(clock, randomBetween(250, 1_000), this.#joining.signal)
       }

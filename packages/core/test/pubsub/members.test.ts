@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { NodesChange } from '../../src/index.ts'
+import { MultinodeError, type NodesChange } from '../../src/index.ts'
 import { callUntyped } from '../support/call-untyped.ts'
 import { failureOf } from '../support/outcome.ts'
 import { member, PubSubOn } from './pubsub-on.ts'
@@ -53,6 +53,18 @@ describe('the nodes that are there', () => {
     for (const isIsolated of [false, true, true, false, false]) on.receiver.isolated(isIsolated)
     expect(changes.map(({ isIsolated }) => isIsolated)).toEqual([true, false])
     expect(changes[0]).toMatchObject({ nodes: [{ nodeId: 'a' }], joined: [], left: [] })
+  })
+
+  test('this one is told that it is isolated when it could not join, and that it is not when it could', async () => {
+    const gone = new MultinodeError('UNAVAILABLE', 'gone', { capability: 'pubsub' })
+    const on = new PubSubOn({ join: () => Promise.reject(gone) })
+    const told: boolean[] = []
+    on.pubsub.onNodes(({ isIsolated }) => told.push(isIsolated))
+    await on.clock.advance(3_000)
+    expect(told).toEqual([true])
+    delete on.answers.join
+    await on.clock.advance(1_000)
+    expect(told).toEqual([true, false])
   })
 
   test('are not told to a listener that was taken off', async () => {
