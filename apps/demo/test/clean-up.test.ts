@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readdirSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { type NodeChild, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import { serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { pauseOutsideWrites } from './support/pause-outside-writes.ts'
 import { dataFolder, readJson, startShop } from './support/print-shop.ts'
 
 const everyMs = 300
@@ -137,22 +138,6 @@ function turnsIn(folder: string): () => Turn[] {
       token: Number(row['token']),
       removed: Number(row['removed']),
     }))
-}
-
-/** A process that is frozen in the middle of a write keeps the whole file locked, which is not what is shown here. */
-async function pauseOutsideWrites(child: NodeChild, folder: string): Promise<void> {
-  const database = new DatabaseSync(path.join(folder, 'shop.sqlite'), { timeout: 500 })
-  onTestFinished(() => database.close())
-  await waitUntil('a pause outside of a write', async () => {
-    await child.pause()
-    try {
-      database.exec('BEGIN IMMEDIATE; ROLLBACK')
-      return true
-    } catch {
-      child.resume()
-      return false
-    }
-  })
 }
 
 /** None twice, and none missing between the first and the last but so many. */

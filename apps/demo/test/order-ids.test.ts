@@ -1,6 +1,7 @@
 import { serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
 import { createSnowflake } from '@multinode/snowflake-id'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { pauseOutsideWrites } from './support/pause-outside-writes.ts'
 import { dataFolder, type PrintShop, readJson, startShop } from './support/print-shop.ts'
 
 const workerLeaseMs = 1_500
@@ -14,10 +15,11 @@ describe.skipIf(!serversAvailable())('the number of an order', () => {
   test('is given once, also when a node is frozen past the lease of its worker id, another takes that id, and the first one goes on', async () => {
     const redis = await startRedis()
     onTestFinished(() => redis.stop())
+    const folder = dataFolder()
     const env = {
       CLUSTER_ADAPTER: 'redis',
       REDIS_URL: redis.url,
-      DATA_DIR: dataFolder(),
+      DATA_DIR: folder,
       WORKER_LEASE_MS: String(workerLeaseMs),
       // All of them want the same one.
       WORKER_ID: '7',
@@ -27,7 +29,7 @@ describe.skipIf(!serversAvailable())('the number of an order', () => {
     expect(await workerIdOf(frozen)).toBe(7)
     expect(await workerIdOf(other)).not.toBe(7)
     await placeSome(frozen)
-    await frozen.child.pause()
+    await pauseOutsideWrites(frozen.child, folder)
     // What it is asked now it answers when it goes on, with the window of timestamps that it still believes to hold.
     const late = Promise.all(Array.from({ length: 20 }, () => tryToOrder(frozen)))
 

@@ -71,7 +71,13 @@ describe.skipIf(!serversAvailable())('examples in the documentation', () => {
       file,
       code.replaceAll(written.redis, redis.url).replaceAll(written.rabbitmq, rabbitmq.url),
     )
-    const env = { PATH: process.env['PATH'], CLUSTER_NAME: 'examples', ...envOf(page) }
+    const NODE_COMPILE_CACHE = join(folder, 'compiled')
+    const env = {
+      PATH: process.env['PATH'],
+      NODE_COMPILE_CACHE,
+      CLUSTER_NAME: 'examples',
+      ...envOf(page),
+    }
     const outcome = await tryRun(process.execPath, [file], { cwd: workspace, env, deadlineMs: 20_000 })
     expect(outcome).toMatchObject({ exitCode: 0, stderr: '' })
     expect(outcome.stdout).not.toBe('')

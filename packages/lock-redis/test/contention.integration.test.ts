@@ -3,10 +3,11 @@ import {
   type NodeChild,
   serversAvailable,
   spawnNode,
+  startMonitor,
   startRedis,
   waitUntil,
 } from '@multinode/testbed'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 
 const processes = 4
@@ -97,9 +98,8 @@ class GrantLog {
   }
 
   static async start(url: string): Promise<GrantLog> {
-    // ioredis takes what MONITOR tells of its own ready check for an answer, now and then.
-    const client = new Redis(url, { enableReadyCheck: false })
-    return new GrantLog(client, await client.monitor())
+    const { client, monitor } = await startMonitor(url)
+    return new GrantLog(client, monitor)
   }
 
   stop(): void {

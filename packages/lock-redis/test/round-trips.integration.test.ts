@@ -5,11 +5,11 @@ import {
   startRedis,
   tcpProxy,
   waitUntil,
+  Wire,
 } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { afterAll, describe, expect, it } from 'vitest'
 import { node } from './node.ts'
-import { Wire } from './wire.ts'
 
 const minuteMs = 60_000
 
@@ -36,15 +36,15 @@ describe.skipIf(!serversAvailable()).each([
     const keys = Array.from({ length: 20 }, (unused, index) => `key-${index}`)
     // Connects to each server, and loads the scripts there.
     for (const key of keys) await here.locks.run(key, () => key)
-    await using wire = await Wire.tap(place.nodes)
-    const sent = await wire.during(async () => {
+    using wire = await Wire.tap(...place.nodes)
+    const sent = await wire.namesDuring(async () => {
       for (const key of keys) {
         await (await here.locks.acquire(key)).release()
         await here.locks.run(key, () => key)
       }
     })
     expect(sent).toEqual(keys.flatMap(() => ['evalsha', 'evalsha', 'evalsha', 'evalsha']))
-    const contended = await wire.during(async () => {
+    const contended = await wire.namesDuring(async () => {
       const lease = await here.locks.acquire('key-0')
       await expect(there.locks.acquire('key-0', { waitMs: 20 })).rejects.toMatchObject({ code: 'TIMEOUT' })
       await lease.release()
@@ -55,13 +55,15 @@ describe.skipIf(!serversAvailable()).each([
   it('a release after the expiry is one EVALSHA, and says so', async () => {
     await using one = await node(place.url, { clusterName: 'shop' })
     await one.locks.run('key', () => undefined)
-    await using wire = await Wire.tap(place.nodes)
+    using wire = await Wire.tap(...place.nodes)
     const lease = await one.locks.acquire('key', { ttlMs: 20 })
     const exists = async (server: RedisServer): Promise<boolean> =>
       String(await server.cli('KEYS', '*:lease')) !== ''
     await waitUntil('the expiry', async () => !(await Promise.all(place.nodes.map(exists))).includes(true))
     const replies: unknown[] = []
-    const sent = await wire.during(async () => replies.push(await lease.release(), await lease.release()))
+    const sent = await wire.namesDuring(async () =>
+      replies.push(await lease.release(), await lease.release()),
+    )
     expect(sent).toEqual(['evalsha'])
     expect(replies).toEqual(['expired', 'expired'])
   })
@@ -71,8 +73,8 @@ describe.skipIf(!serversAvailable())('on a server', () => {
   it('each script is loaded once, by its first use', async () => {
     await using server = await startRedis()
     await using one = await node(server.url, { clusterName: 'shop' })
-    await using wire = await Wire.tap([server])
-    const sent = await wire.during(async () => {
+    using wire = await Wire.tap(server)
+    const sent = await wire.namesDuring(async () => {
       for (let round = 0; round < 3; round += 1) await one.locks.run('key', () => round)
     })
     const loading = ['evalsha', 'eval', 'evalsha', 'eval']
@@ -85,10 +87,10 @@ describe.skipIf(!serversAvailable())('on a server', () => {
     const reported: unknown[] = []
     const report = (error: unknown): unknown => reported.push(error)
     await using one = await node(`redis://127.0.0.1:${proxy.port}`, { clusterName: 'shop', report })
-    await using wire = await Wire.tap([server])
+    using wire = await Wire.tap(server)
     await one.locks.run('key', () => undefined)
     let result = ''
-    const sent = await wire.during(async () => {
+    const sent = await wire.namesDuring(async () => {
       result = await one.locks.run(
         'key',
         (lease) => {

@@ -1,10 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createCluster, type NodesChange } from '@multinode/core'
-import { figure, serversAvailable, spawnNode, startRedis, tcpProxy, waitUntil } from '@multinode/testbed'
+import {
+  figure,
+  serversAvailable,
+  spawnNode,
+  startRedis,
+  tcpProxy,
+  waitUntil,
+  Wire,
+} from '@multinode/testbed'
 import { describe, expect, it } from 'vitest'
 import { redisPubSub } from '../src/index.ts'
 import { type Node, node } from './node.ts'
-import { Wire } from './wire.ts'
 
 const clusterName = 'shop'
 const listener = new URL('./fixtures/listener.ts', import.meta.url)

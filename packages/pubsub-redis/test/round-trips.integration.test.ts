@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
-import { serversAvailable, SetChecker, startRedis } from '@multinode/testbed'
+import { serversAvailable, SetChecker, startRedis, Wire } from '@multinode/testbed'
 import { describe, expect, it } from 'vitest'
 import { publishLua } from '../src/publish.lua.ts'
 import { node } from './node.ts'
 import { allArrived, publisher, watch } from './traffic.ts'
-import { Wire } from './wire.ts'
 
 const clusterName = 'shop'
 const publishHash = createHash('sha1').update(publishLua).digest('hex')

@@ -53,6 +53,9 @@ export class RedisLine implements QueueLine {
   readonly #parts: LineParts
   readonly #queue: Queue<unknown, void, string>
   readonly #consumers = new Set<RedisConsumer>()
+  /** By script: the add that brings it to the server. */
+  readonly #firstAdds = new Map<string, Promise<AddReply>>()
+  readonly #knownScripts = new Set<string>()
   #isClosed = false
 
   constructor(parts: LineParts) {
@@ -214,7 +217,31 @@ export class RedisLine implements QueueLine {
     await this.#queue.close()
   }
 
-  async #addOne(job: NewJob, timeoutMs: number): Promise<AddReply> {
+  #addOne(job: NewJob, timeoutMs: number): Promise<AddReply> {
+    const script = job.delayMs > 0 ? 'delayed' : 'waiting'
+    if (this.#knownScripts.has(script)) return this.#sendOne(job, timeoutMs)
+    return this.#addInTurn(script, job, this.#countdown(timeoutMs, 'not-sent'))
+  }
+
+  /** A script that the server does not know is sent a second time, and those behind it would overtake it. */
+  async #addInTurn(script: string, job: NewJob, leftMs: () => number): Promise<AddReply> {
+    for (let first = this.#firstAdds.get(script); first !== undefined; first = this.#firstAdds.get(script)) {
+      await first
+    }
+    try {
+      const sent = this.#sendOne(job, leftMs())
+      if (this.#knownScripts.has(script)) return await sent
+      this.#firstAdds.set(script, sent)
+      const reply = await sent
+      this.#firstAdds.delete(script)
+      if (reply.status !== 'failed') this.#knownScripts.add(script)
+      return reply
+    } catch (error) {
+      return this.#toFailure(error)
+    }
+  }
+
+  async #sendOne(job: NewJob, timeoutMs: number): Promise<AddReply> {
     try {
       const { id } = await this.#run('add', timeoutMs, () =>
         this.#queue.add(bullName, toJobData(job.record), this.#toOptions(job)),

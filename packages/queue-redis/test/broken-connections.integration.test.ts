@@ -157,6 +157,7 @@ describe.skipIf(!serversAvailable())('jobs over connections that break', () => {
         await waitUntil('all connections', () => proxy.connections() === links, { everyMs: 5 })
       }
       const held = async (): Promise<{ timers: number; sockets: number; bytes: number }> => {
+        // What a worker always has: its tick and the look at its gate, and at times a call of one of them.
         await waitUntil('no deadline to be left', () => clock.pending <= 3)
         const sockets = process.getActiveResourcesInfo().filter((each) => /TCP|TLS/.test(each)).length
         return { timers: clock.pending, sockets, bytes: await heapUsed() }
@@ -169,7 +170,6 @@ describe.skipIf(!serversAvailable())('jobs over connections that break', () => {
       const after = await held()
       const grownKiB = Math.round((after.bytes - before.bytes) / 1_024)
       await annotate(`${grownKiB} KiB after ${rounds} rounds of 100 jobs, ${after.timers} timers`)
-      expect(after.timers).toBeLessThanOrEqual(before.timers + 1)
       expect(after.sockets).toBe(before.sockets)
       // Less than half of what the jobs alone would take if they were kept, at 500 bytes each.
       expect(after.bytes - before.bytes).toBeLessThan(rounds * 100 * 250)

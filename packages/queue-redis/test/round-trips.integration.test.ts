@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import { serversAvailable, startRedis, waitUntil, Wire } from '@multinode/testbed'
 import { Queue as BullQueue, Worker as BullWorker } from 'bullmq'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { node } from './node.ts'
-import { Wire } from './wire.ts'
 
 const count = 100
 
@@ -25,7 +24,7 @@ describe.skipIf(!serversAvailable())('on the wire', () => {
     await using one = await node(server.url)
     const queue = one.queues.open<number>('jobs')
     await queue.add(0, options)
-    const sent = await wire.during(async () => {
+    const sent = await wire.namesDuring(async () => {
       for (let each = 0; each < count; each += 1) await queue.add(each, options)
     })
     expect(tally(sent)).toEqual({ evalsha: count })
@@ -38,7 +37,7 @@ describe.skipIf(!serversAvailable())('on the wire', () => {
     const queue = one.queues.open<number>('jobs')
     await queue.add(0)
     const items = Array.from({ length: 1_000 }, (_, payload) => ({ payload }))
-    expect(tally(await wire.during(() => queue.addMany(items)))).toEqual({ evalsha: 1_000 })
+    expect(tally(await wire.namesDuring(() => queue.addMany(items)))).toEqual({ evalsha: 1_000 })
   })
 
   it('a job of a busy worker is one EVALSHA, which settles it and takes the next one', async ({
@@ -57,7 +56,7 @@ describe.skipIf(!serversAvailable())('on the wire', () => {
       'the second one to run',
       () => one.queues.stats().completed === 1 && one.queues.stats().running === 1,
     )
-    const sent = await wire.during(async () => {
+    const sent = await wire.namesDuring(async () => {
       open()
       await waitUntil('all to be done', () => one.queues.stats().completed === count + 1, { everyMs: 2 })
     })
@@ -83,7 +82,7 @@ describe.skipIf(!serversAvailable())('on the wire', () => {
     await queue.addBulk(Array.from({ length: 11 }, () => ({ name: 'job', data: {} })))
     // Loads the scripts.
     await one()
-    const sent = await wire.during(async () => {
+    const sent = await wire.namesDuring(async () => {
       for (let each = 0; each < 10; each += 1) await one()
     })
     expect(tally(sent)['evalsha']).toBe(20)
@@ -98,7 +97,7 @@ describe.skipIf(!serversAvailable())('on the wire', () => {
     await using one = await node(server.url)
     await one.queues.open('jobs').process(() => {})
     const seconds = 5
-    const sent = await wire.during(() => sleep(seconds * 1_000))
+    const sent = await wire.namesDuring(() => sleep(seconds * 1_000))
     await annotate(`${(sent.length / seconds).toFixed(1)} commands a second: ${JSON.stringify(tally(sent))}`)
     const { bzpopmin = 0 } = tally(sent)
     expect(bzpopmin).toBeGreaterThanOrEqual(2)

@@ -102,14 +102,12 @@ describe.skipIf(!serversAvailable())('jobs of one publisher', { timeout: 120_000
       const queue = adding.queues.open<number>('jobs')
       const order: number[] = []
       await working.queues.open<number>('jobs').process(({ payload }) => void order.push(payload))
-      // Its script is loaded by the first one, which must not be overtaken meanwhile.
-      await queue.add(-1)
       const numbers = Array.from({ length: total }, (_, each) => each)
       if (how === 'one by one') for (const each of numbers) await queue.add(each)
       else if (how === 'many on their way') await Promise.all(numbers.map((each) => queue.add(each)))
       else await queue.addMany(numbers.map((payload) => ({ payload })))
-      await waitUntil('all to run', () => order.length > total, { deadlineMs: 60_000 })
-      expect(order).toEqual([-1, ...numbers])
+      await waitUntil('all to run', () => order.length >= total, { deadlineMs: 60_000 })
+      expect(order).toEqual(numbers)
     },
   )
 

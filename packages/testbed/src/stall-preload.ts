@@ -1,7 +1,8 @@
 /**
  * Preloaded into children of spawnNode(): stalls the event loop when told over the IPC channel, which does not
- * keep the child alive.
+ * keep the child alive. And keeps what was compiled for the next child, which Node does only at an orderly end, and most are killed.
  */
+import { flushCompileCache } from 'node:module'
 import { isStallOrder, type StallBegun } from './stall.ts'
 
 // What the child forks inherits its arguments, and should not be preloaded too.
@@ -15,6 +16,8 @@ if (process.channel) {
   })
   process.channel.unref()
 }
+
+setTimeout(flushCompileCache, 1_000).unref()
 
 function stall(ms: number, stallId: number): void {
   const begun: StallBegun = { stallBegunId: stallId }

@@ -1,6 +1,12 @@
-import { type RedisServer, serversAvailable, startCluster, startRedis, waitUntil } from '@multinode/testbed'
+import {
+  type RedisServer,
+  serversAvailable,
+  startCluster,
+  startRedis,
+  waitUntil,
+  Wire,
+} from '@multinode/testbed'
 import { afterAll, describe, expect, it } from 'vitest'
-import { Wire } from './wire.ts'
 import { workerNode } from './worker-node.ts'
 
 interface Place extends AsyncDisposable {
@@ -26,19 +32,21 @@ describe.skipIf(!serversAvailable()).each([
     await using node = await workerNode(place.url)
     await (await node.workerIds.acquire(few)).release()
     await node.workerIds.holders()
-    await using wire = await Wire.tap(place.nodes)
+    using wire = await Wire.tap(...place.nodes)
     for (let round = 0; round < 10; round += 1) {
       let lease = await node.workerIds.acquire(few)
       await lease.release()
-      expect(await wire.during(async () => (lease = await node.workerIds.acquire(few)))).toEqual(['evalsha'])
-      expect(await wire.during(() => lease.release())).toEqual(['evalsha'])
-      expect(await wire.during(() => lease.release())).toEqual([])
+      expect(await wire.namesDuring(async () => (lease = await node.workerIds.acquire(few)))).toEqual([
+        'evalsha',
+      ])
+      expect(await wire.namesDuring(() => lease.release())).toEqual(['evalsha'])
+      expect(await wire.namesDuring(() => lease.release())).toEqual([])
     }
     const one = { ...few, range: 1, waitMs: 0 }
     await using _holder = await node.workerIds.acquire(one)
     const refused = (): Promise<unknown> =>
       expect(node.workerIds.acquire(one)).rejects.toMatchObject({ code: 'EXHAUSTED' })
-    expect(await wire.during(refused), 'one more for who has them').toEqual(['evalsha', 'evalsha'])
+    expect(await wire.namesDuring(refused), 'one more for who has them').toEqual(['evalsha', 'evalsha'])
   })
 
   it('an id that is held costs one EVALSHA a renewal, whether ids are made of it or not', async () => {
@@ -47,10 +55,10 @@ describe.skipIf(!serversAvailable()).each([
     await using _second = await node.workerIds.acquire({ ...few, leaseMs: 600 })
     const renewed = (): number => node.workerIds.stats().renewed
     await waitUntil('the script to be loaded', () => renewed() > 1)
-    await using wire = await Wire.tap(place.nodes)
+    using wire = await Wire.tap(...place.nodes)
     const before = renewed()
     let after = 0
-    const sent = await wire.during(async () => {
+    const sent = await wire.namesDuring(async () => {
       await waitUntil('renewals', () => renewed() >= before + 6)
       after = renewed()
     })
@@ -64,13 +72,13 @@ describe.skipIf(!serversAvailable())('on a server', () => {
   it('each script is loaded once, by its first use', async () => {
     await using server = await startRedis()
     await using node = await workerNode(server.url)
-    await using wire = await Wire.tap([server])
+    using wire = await Wire.tap(server)
     const use = async (): Promise<void> => {
       const lease = await node.workerIds.acquire(few)
       await node.workerIds.holders()
       await lease.release()
     }
-    expect(await wire.during(use)).toEqual(['evalsha', 'eval', 'evalsha', 'eval', 'evalsha', 'eval'])
-    expect(await wire.during(use)).toEqual(['evalsha', 'evalsha', 'evalsha'])
+    expect(await wire.namesDuring(use)).toEqual(['evalsha', 'eval', 'evalsha', 'eval', 'evalsha', 'eval'])
+    expect(await wire.namesDuring(use)).toEqual(['evalsha', 'evalsha', 'evalsha'])
   })
 })
