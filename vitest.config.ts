@@ -7,6 +7,8 @@ export default defineConfig({
   test: {
     // Most tests wait for servers: with one worker a core, a machine with two cores would be idle for a third of the time.
     maxWorkers: Math.max(3, availableParallelism() - 1),
+    // Against hanging, with room for a busy machine: a test that starts a process takes a second where nothing else runs.
+    testTimeout: 20_000,
     coverage: { provider: 'v8', include: ['packages/*/src/**'], reporter: ['text', 'json-summary'] },
     projects: [
       // No servers: runs anywhere in seconds.
@@ -27,7 +29,6 @@ export default defineConfig({
           ...withServers,
           name: 'integration',
           include: ['packages/*/test/**/*.integration.test.ts', 'apps/demo/test/**/*.test.ts'],
-          testTimeout: 20_000,
         },
       },
       // Publish to a local registry, install into an empty host, run it.

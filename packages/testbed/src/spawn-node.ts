@@ -8,7 +8,7 @@ import { stall, stallPreload } from './stall.ts'
 import { testbedFolder } from './temp-folder.ts'
 
 export interface SpawnNodeOptions {
-  /** Given to the child besides PATH, HOME and LANG. */
+  /** Given to the child besides PATH, HOME, LANG and a place for compiled code. */
   readonly env?: Readonly<Record<string, string>>
   readonly args?: readonly string[]
   /** Lets moveClock() move what the child takes for the time of day. Linux only. Default false. */

@@ -32,10 +32,10 @@ describe('the line protocol', () => {
     expect(await lines).toEqual(['echo b', 'echo a'])
   })
 
-  it('gives the child PATH, HOME, LANG and what the test names, nothing else', async () => {
+  it('gives the child PATH, HOME, LANG, a place for compiled code and what the test names, nothing else', async () => {
     const names = (await child.nextLine('env')).split(' ').slice(1)
     const inherited = ['HOME', 'LANG', 'PATH'].filter((name) => process.env[name] !== undefined)
-    expect(names).toEqual(['COLOUR', ...inherited])
+    expect(names).toEqual(['COLOUR', 'NODE_COMPILE_CACHE', ...inherited].toSorted())
   })
 
   it('shows all output when the line does not come in time', async () => {
