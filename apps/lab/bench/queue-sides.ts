@@ -1,5 +1,5 @@
 /** Queues on Redis: ours, raw BullMQ, and another library with its defaults. All are on ioredis 6, the last one too, which asks for 5. */
-import { QueueManager, Job as PeerJob, Worker as PeerWorker } from '@boringnode/queue'
+import { Locator, QueueManager, Job as PeerJob, Worker as PeerWorker } from '@boringnode/queue'
 import { redis as peerRedis } from '@boringnode/queue/drivers/redis_adapter'
 import { type QueuePlugin, Queues } from '@multinode/core'
 import { capabilityContext, pluginContext } from '@multinode/core/testing'
@@ -90,18 +90,23 @@ const openPeer: OpenQueue = async (url) => {
   const configuration = (concurrency: number) => ({
     default: 'redis',
     adapters,
-    jobs: [BenchJob],
     worker: { concurrency, idleDelay: '10ms' },
   })
   await QueueManager.init(configuration(1))
+  Locator.register('BenchJob', BenchJob)
   return {
     add: (payload) => BenchJob.dispatch(payload).run(),
     addMany: (payloads) => BenchJob.dispatchMany([...payloads]).run(),
     async work(concurrency, onJob) {
       onPeerJob = onJob
       const worker = new PeerWorker(configuration(concurrency))
-      void worker.start(['bench'])
-      return { [Symbol.asyncDispose]: () => worker.stop() }
+      const ended = worker.start(['bench'])
+      return {
+        async [Symbol.asyncDispose]() {
+          await worker.stop()
+          await ended
+        },
+      }
     },
     [Symbol.asyncDispose]: () => QueueManager.destroy(),
   }
