@@ -12,7 +12,7 @@ const sameEverywhere: Readonly<Record<string, unknown>> = {
   files: ['dist', 'src'],
   engines: { node: '>=22.12' },
 }
-const scripts = ['build', 'typecheck', 'packcheck', 'prepack']
+const scripts = ['build', 'packcheck', 'prepack']
 
 function wrongFields({ folder, manifest }: Package, model: Manifest): string[] {
   const name = scope + (folder.split('/')[1] ?? '')
