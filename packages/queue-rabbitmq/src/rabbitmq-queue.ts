@@ -14,8 +14,8 @@ import { ClusterNames } from './queue-names.ts'
 import { RabbitmqLine } from './rabbitmq-line.ts'
 import { lineTopology } from './topology.ts'
 
-/** RabbitMQ tries a dead-lettering, which is a step of a delay, again after three minutes when its target was away. */
-const lateAfterCrashMs = 200_000
+/** A step of a delay that meets a queue without a leader is tried again by RabbitMQ after its confirm timeout of three minutes, or the one after. */
+const lateAfterCrashMs = 400_000
 
 /**
  * Queues on RabbitMQ: quorum queues, publisher confirms, and copies that are confirmed before what they replace is acknowledged. Proven by
