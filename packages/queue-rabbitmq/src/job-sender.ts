@@ -1,10 +1,13 @@
 import type { OutgoingMessage, Publisher } from '@multinode/connection-rabbitmq'
-import { type Clock, isMultinodeError } from '@multinode/core'
+import { type Clock, isMultinodeError, pause } from '@multinode/core'
 import { countdown } from './countdown.ts'
 import { routingKeyOf, tripOf } from './delay-digits.ts'
 import type { DelayLine } from './delay-line.ts'
 import { type QueuedJob, toContent } from './job-message.ts'
 import type { ClusterNames, QueueNames } from './queue-names.ts'
+
+/** So long the server may need to tell those who consume a queue that it was deleted: of one that is made again before that they are not told, and wait for ever. */
+const goneMs = 500
 
 export interface SenderParts {
   readonly publisher: Publisher
@@ -60,7 +63,7 @@ export class JobSender {
     leftMs: () => number,
     mend?: () => Promise<void>,
   ): Promise<void> {
-    const { publisher, redeclare } = this.#parts
+    const { publisher, clock, redeclare } = this.#parts
     const message: OutgoingMessage = {
       exchange,
       routingKey,
@@ -71,6 +74,7 @@ export class JobSender {
       await publisher.publish(message, leftMs())
     } catch (error) {
       if (!isMultinodeError(error) || error.code !== 'NOT_FOUND') throw error
+      await pause(clock, goneMs)
       await redeclare(leftMs())
       await mend?.()
       await publisher.publish(message, leftMs())
