@@ -1,5 +1,6 @@
 import { MultinodeError } from '@multinode/core'
 import type { Channel, ConsumeMessage } from 'amqplib'
+import { Acks } from './acks.ts'
 import type { Link } from './link.ts'
 import { type LiveChannel, openPlain, SupervisedChannel } from './supervised-channel.ts'
 
@@ -23,8 +24,12 @@ export interface Delivery {
   readonly message: ConsumeMessage
   /** Whether it can still be settled: after its channel was lost the server delivers it anew. */
   readonly isCurrent: boolean
-  /** Whether it was sent: a second time, or to another channel than that of the delivery, it never is. */
+  /**
+   * Whether it is sent: a second time, or to another channel than that of the delivery, it never is. Those of one turn of the event loop leave at its end, as few
+   * frames as say it.
+   */
   ack(): boolean
+  /** Sent at once. */
   nack(options?: { readonly requeue?: boolean }): boolean
 }
 
@@ -35,6 +40,7 @@ export class Consumer {
   readonly #onDelivery: (delivery: Delivery) => void | Promise<void>
   readonly #channel: SupervisedChannel
   #tag: string | undefined
+  #acks: Acks | undefined
   #isStopped = false
   #staleSettles = 0
 
@@ -48,7 +54,7 @@ export class Consumer {
       rank: 1,
       open: openPlain,
       setup: (live) => this.#attach(live),
-      onLive: () => options.onAttached?.(),
+      onLive: () => this.#onLive(),
       onLost: (error) => options.onDetached?.(error),
     })
     link.add(this.#channel)
@@ -73,32 +79,61 @@ export class Consumer {
     this.#isStopped = true
     const tag = this.#tag
     if (tag === undefined || this.#channel.live === undefined) return
+    this.#tag = undefined
     await this.#channel.run('cancelling the consumer', timeoutMs, (channel) => channel.cancel(tag))
+  }
+
+  /** Undoes a {@link stop} that has resolved. While the channel is away nothing has to be done: it consumes when it is back. */
+  async resume(timeoutMs: number): Promise<void> {
+    this.#isStopped = false
+    const { live } = this.#channel
+    if (live === undefined || this.#tag !== undefined) return
+    await this.#channel.run('consuming', timeoutMs, () => this.#consume(live))
   }
 
   /** Idempotent. What is not settled goes back into the queue. */
   close(): Promise<void> {
     this.#isStopped = true
+    this.#acks?.flush()
     return this.#channel.close()
   }
 
   async #attach(live: LiveChannel<Channel>): Promise<void> {
-    const { queue, prefetch, exclusive = false, noAck = false, setup, args } = this.#options
+    const { prefetch, setup } = this.#options
     const { channel } = live
+    this.#tag = undefined
+    this.#acks = new Acks(channel)
     await channel.prefetch(prefetch)
     await setup?.(channel)
-    const given = await args?.()
-    if (this.#isStopped) return
-    const onMessage = (message: ConsumeMessage | null): void => this.#receive(live, message)
-    const consuming = { exclusive, noAck, ...(given !== undefined && { arguments: given }) }
-    this.#tag = (await channel.consume(queue, onMessage, consuming)).consumerTag
+    await this.#consume(live)
   }
 
-  #receive(live: LiveChannel<Channel>, message: ConsumeMessage | null): void {
+  async #consume(live: LiveChannel<Channel>): Promise<void> {
+    const { queue, exclusive = false, noAck = false, args } = this.#options
+    const acks = this.#acks
+    const given = await args?.()
+    if (this.#isStopped || acks === undefined) return
+    const onMessage = (message: ConsumeMessage | null): void => this.#receive(live, acks, message)
+    const consuming = { exclusive, noAck, ...(given !== undefined && { arguments: given }) }
+    this.#tag = (await live.channel.consume(queue, onMessage, consuming)).consumerTag
+  }
+
+  /** What was wished while it was being set up. */
+  #onLive(): void {
+    const { callTimeoutMs, report } = this.#link.context
+    const isAsWished = (this.#tag === undefined) === this.#isStopped
+    if (!isAsWished) {
+      const change = this.#isStopped ? this.stop(callTimeoutMs) : this.resume(callTimeoutMs)
+      change.catch(report)
+    }
+    this.#options.onAttached?.()
+  }
+
+  #receive(live: LiveChannel<Channel>, acks: Acks, message: ConsumeMessage | null): void {
     if (live.isDead || this.#channel.isClosed) return
     if (message === null) return this.#onCancelled(live)
     try {
-      const handled = this.#onDelivery(this.#toDelivery(live, message))
+      const handled = this.#onDelivery(this.#toDelivery(live, acks, message))
       if (handled instanceof Promise) handled.catch((error: unknown) => this.#link.context.report(error))
     } catch (error) {
       this.#link.context.report(error)
@@ -117,8 +152,9 @@ export class Consumer {
     this.#channel.recycle(live, error)
   }
 
-  #toDelivery(live: LiveChannel<Channel>, message: ConsumeMessage): Delivery {
+  #toDelivery(live: LiveChannel<Channel>, acks: Acks, message: ConsumeMessage): Delivery {
     let isSettled = this.#options.noAck === true
+    if (!isSettled) acks.open(message)
     const settle = (send: () => void): boolean => {
       if (isSettled) return false
       isSettled = true
@@ -138,8 +174,8 @@ export class Consumer {
       get isCurrent() {
         return !isSettled && !live.isDead
       },
-      ack: () => settle(() => live.channel.ack(message)),
-      nack: ({ requeue = true } = {}) => settle(() => live.channel.nack(message, false, requeue)),
+      ack: () => settle(() => acks.ack(message)),
+      nack: ({ requeue = true } = {}) => settle(() => acks.nack(message, requeue)),
     }
   }
 }

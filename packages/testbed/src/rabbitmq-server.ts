@@ -24,6 +24,8 @@ export interface RabbitmqOptions {
   readonly users?: readonly RabbitmqUser[]
   /** More lines of rabbitmq.conf, such as `'channel_max = 10'`. */
   readonly config?: readonly string[]
+  /** The text of advanced.config, for what rabbitmq.conf has no words for. */
+  readonly advancedConfig?: string
   /** To be enabled, such as `'rabbitmq_management'`. Default none: each costs time at the start. */
   readonly plugins?: readonly string[]
 }
@@ -67,10 +69,11 @@ async function prepare(
   const file = (name: string) => join(folder, name)
 
   const definitionsFile = file('definitions.json')
-  const { tls: mode, users = [], config: lines = [], plugins = [] } = options
+  const { tls: mode, users = [], config: lines = [], advancedConfig, plugins = [] } = options
   const tls = certificates && { certificates, mutual: mode === 'mutual' }
   writeFileSync(definitionsFile, definitions(users))
   writeFileSync(file('rabbitmq.conf'), rabbitmqConfig({ port, tls, definitionsFile, lines }))
+  if (advancedConfig !== undefined) writeFileSync(file('advanced.config'), advancedConfig)
   writeFileSync(file('enabled_plugins'), `[${plugins.join()}].\n`)
 
   const name = `${shortName}@localhost`

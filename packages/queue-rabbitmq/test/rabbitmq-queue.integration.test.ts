@@ -1,0 +1,174 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type RabbitmqServer, serversAvailable, startRabbitmq, waitUntil } from '@multinode/testbed'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { tripOf } from '../src/delay-digits.ts'
+import { rabbitmqQueue, RabbitmqQueue } from '../src/index.ts'
+import { node } from './node.ts'
+import { rawChannel } from './raw-channel.ts'
+import { jobsIn, untilEmpty } from './settled-queue.ts'
+
+describe.skipIf(!serversAvailable())('queues on RabbitMQ', { timeout: 60_000 }, () => {
+  let server: RabbitmqServer
+  beforeAll(async () => {
+    server = await startRabbitmq({
+      users: [
+        {
+          name: 'worker',
+          password: 'secret',
+          vhosts: { '/': { configure: '^$', write: '.*', read: '.*' } },
+        },
+        {
+          name: 'app',
+          password: 'secret',
+          vhosts: {
+            '/': {
+              configure: '^allowed\\.(queue|dead|delay)\\..*',
+              write: '^(allowed\\.(queue|dead|delay)\\..*|amq\\.default)$',
+              read: '^allowed\\.(queue|dead|delay)\\..*',
+            },
+          },
+        },
+      ],
+    })
+  })
+  afterAll(() => server.stop())
+
+  it('show the connection underneath', async () => {
+    await using one = await node(server.url, { clusterName: 'native' })
+    expect(one.driver).toBeInstanceOf(RabbitmqQueue)
+    expect(one.driver.native).toMatchObject({ state: { status: 'up' } })
+    expect(one.driver.address).not.toContain('guest:guest')
+  })
+
+  it('refuse options that they do not know', () => {
+    const text: unknown = 'none'
+    const topology = text as 'passive'
+    expect(() => rabbitmqQueue({ topology })).toThrow('declare or passive')
+  })
+
+  it('are used with the permissions that the README asks for', async () => {
+    await using one = await node(server.urlOf('app'), { clusterName: 'allowed' })
+    const queue = one.queues.open<string>('jobs', {
+      priorities: true,
+      attempts: 2,
+      backoff: { type: 'fixed', delayMs: 100, jitter: 0 },
+    })
+    let runs = 0
+    await queue.process(() => {
+      runs += 1
+      if (runs <= 2) throw new Error('again')
+    })
+    await queue.add('job', { priority: 'high', delayMs: 50 })
+    await waitUntil('it to be dead', async () => (await queue.counts()).dead === 1)
+    expect(await queue.deadLetters.redrive()).toBe(1)
+    await waitUntil('it to run', () => runs === 3)
+    expect([await queue.purge(), await queue.deadLetters.purge()]).toEqual([0, 0])
+    expect(one.reported).toEqual([])
+  })
+
+  it('are only looked for by a user who may not make them, who is told what is missing', async () => {
+    const clusterName = 'passive'
+    await using worker = await node(server.urlOf('worker'), { clusterName, topology: 'passive' })
+    await expect(worker.queues.open('jobs').add(1)).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await using owner = await node(server.url, { clusterName })
+    await owner.queues.open('jobs').add(1, { delayMs: 3_000 })
+    const seen: unknown[] = []
+    const queue = worker.queues.open<number>('jobs')
+    await queue.process(({ payload }) => void seen.push(payload))
+    await queue.add(2)
+    await queue.add(3, { delayMs: 100 })
+    await waitUntil('all to run', () => seen.length === 3)
+    expect(seen).toEqual([2, 3, 1])
+    await expect(queue.add(4, { delayMs: 1e9 })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await using declaring = await node(server.urlOf('worker'), { clusterName })
+    await expect(declaring.queues.open('others').add(1)).rejects.toMatchObject({ code: 'MISCONFIGURED' })
+  })
+
+  it('are MISCONFIGURED when they exist with other arguments, and that is not tried again and again', async () => {
+    await using raw = await rawChannel(server.url)
+    await raw.channel.assertQueue('other.queue.jobs', { durable: true })
+    await using one = await node(server.url, { clusterName: 'other' })
+    await expect(one.queues.open('jobs').add(1)).rejects.toMatchObject({
+      code: 'MISCONFIGURED',
+      outcome: 'not-sent',
+    })
+    const { length } = one.reported
+    await sleep(1_500)
+    expect(one.reported).toHaveLength(length)
+    await expect(one.queues.open('fine').add(1)).resolves.toMatchObject({ status: 'added' })
+  })
+
+  it('make a dead letter of what somebody else has put there, and show it as it is', async () => {
+    await using one = await node(server.url, { clusterName: 'foreign' })
+    const queue = one.queues.open<string>('jobs')
+    const seen: unknown[] = []
+    await queue.process(({ payload }) => void seen.push(payload))
+    await using raw = await rawChannel(server.url)
+    raw.channel.sendToQueue('foreign.queue.jobs', Buffer.from('{"hello":"world"}'))
+    raw.channel.sendToQueue('foreign.queue.jobs', Buffer.from('{"v":2}\n{}'), { messageId: 'later version' })
+    await raw.channel.waitForConfirms()
+    await queue.add('ours')
+    await waitUntil('ours to run', () => seen.length === 1)
+    await waitUntil('the others to be dead', async () => (await queue.counts()).dead === 2)
+    const letters = await queue.deadLetters.list()
+    expect(new Set(letters.map(({ payload }) => payload))).toEqual(
+      new Set([{ hello: 'world' }, '{"v":2}\n{}']),
+    )
+    for (const { failure } of letters) expect(failure.reason).toBe('invalid')
+  })
+
+  it('keep what the policy of an operator ends, as a dead letter that says so', async () => {
+    await using one = await node(server.url, { clusterName: 'policy' })
+    const queue = one.queues.open<string>('jobs')
+    await queue.counts()
+    await server.ctl('set_policy', 'ttl', '^policy\\.queue\\.', '{"message-ttl": 1}', '--apply-to', 'queues')
+    await waitUntil('one to be dead', async () => {
+      await queue.add('job')
+      return Number((await queue.counts()).dead) > 0
+    })
+    expect(await queue.deadLetters.list({ limit: 1 })).toMatchObject([
+      { payload: 'job', failure: { reason: 'failed', message: 'RabbitMQ gave it up: expired.' } },
+    ])
+  })
+
+  it('bring a job whose delay is longer than the delay line round again, and do not start it meanwhile', async () => {
+    await using one = await node(server.url, { clusterName: 'long' })
+    const queue = one.queues.open<string>('jobs')
+    const seen: unknown[] = []
+    await queue.process(
+      ({ payload, attempt, redelivered }) => void seen.push([payload, attempt, redelivered]),
+    )
+    await queue.add('job', { delayMs: 100 * 2 ** 28 + 300 })
+    const { level } = tripOf(100 * 2 ** 28)
+    // As if its first trip were over: the server lets it go on at once.
+    const name = `long.delay.${level}`
+    expect(await jobsIn(server, name)).toBe(1)
+    await using raw = await rawChannel(server.url)
+    const message = await raw.channel.get(name)
+    if (message === false) throw new Error('it is not there')
+    const { content, properties } = message
+    const startedAtMs = performance.now()
+    raw.channel.sendToQueue('long.queue.jobs', content, {
+      messageId: String(properties.messageId),
+      persistent: true,
+    })
+    raw.channel.ack(message)
+    await waitUntil('it to run', () => seen.length === 1)
+    expect(performance.now() - startedAtMs).toBeGreaterThanOrEqual(300)
+    expect(seen).toEqual([['job', 1, false]])
+    await untilEmpty(server, 'long.queue.jobs')
+  })
+
+  it('purge only what is delayed for them', async () => {
+    await using one = await node(server.url, { clusterName: 'purge' })
+    const [mine, other] = [one.queues.open<string>('mine'), one.queues.open<string>('other')]
+    const seen: string[] = []
+    for (const queue of [mine, other]) await queue.process(({ payload }) => void seen.push(payload))
+    for (const queue of [mine, other]) {
+      for (const delayMs of [1_500, 2_000, 2_600]) await queue.add(`${queue.name} ${delayMs}`, { delayMs })
+    }
+    expect(await mine.purge()).toBe(3)
+    await waitUntil('the others to run', () => seen.length === 3)
+    expect(seen).toEqual(['other 1500', 'other 2000', 'other 2600'])
+  })
+})

@@ -1,0 +1,114 @@
+import { type RabbitmqServer, serversAvailable, startRabbitmq, waitUntil } from '@multinode/testbed'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { node } from './node.ts'
+import { rawChannel } from './raw-channel.ts'
+import { jobsIn } from './settled-queue.ts'
+
+const neighbours = 1_000
+const mebibyte = 1_048_576
+
+describe.skipIf(!serversAvailable())('a job that cannot be taken', { timeout: 60_000 }, () => {
+  let server: RabbitmqServer
+  beforeAll(async () => {
+    server = await startRabbitmq()
+  })
+  afterAll(() => server.stop())
+
+  const tooLarge = { code: 'TOO_LARGE', outcome: 'not-sent', retryable: false }
+  const large = [
+    ['by its payload', { payload: 'x'.repeat(17 * mebibyte) }],
+    ['by its headers', { payload: 1, options: { headers: { trace: 'x'.repeat(mebibyte) } } }],
+  ] as const
+
+  it.for(large)(
+    'because it is too large %s, is refused alone, among 1,000 that are on their way',
+    async ([how, item]) => {
+      const clusterName = how.replaceAll(' ', '-')
+      await using one = await node(server.url, { clusterName })
+      const queue = one.queues.open<unknown>('jobs')
+      const before = Array.from({ length: neighbours / 2 }, (_, each) => queue.add(each))
+      const refused = queue.add(item.payload, 'options' in item ? item.options : {})
+      const after = Array.from({ length: neighbours / 2 }, (_, each) => queue.add(each))
+      await expect(refused).rejects.toMatchObject(tooLarge)
+      const added = await Promise.all([...before, ...after])
+      expect(added.filter(({ status }) => status === 'added')).toHaveLength(neighbours)
+      expect(await queue.counts()).toMatchObject({ waiting: neighbours })
+      const items = Array.from({ length: neighbours }, (_, payload) => ({ payload }))
+      const results = await queue.addMany([...items.slice(0, 500), item, ...items.slice(500)])
+      expect(results[500]).toMatchObject({ status: 'failed', error: tooLarge })
+      expect(results.filter(({ status }) => status === 'added')).toHaveLength(neighbours)
+    },
+  )
+
+  it('has headers of 65 KiB, which it may, and brings them, also as a dead letter', async () => {
+    await using one = await node(server.url, { clusterName: 'headers' })
+    const queue = one.queues.open('jobs')
+    const headers = { trace: 'ä\u0000'.repeat(65 * 256) }
+    const seen: unknown[] = []
+    await queue.process((job) => {
+      seen.push(job.headers)
+      throw new Error('no')
+    })
+    await queue.add(1, { headers })
+    await waitUntil('it to be dead', async () => (await queue.counts()).dead === 1)
+    const [letter] = await queue.deadLetters.list()
+    expect([seen[0], letter?.headers]).toEqual([headers, headers])
+  })
+
+  it('the control: headers of 65 KiB are more than amqplib can send', async () => {
+    await using raw = await rawChannel(server.url)
+    const headers = { trace: 'x'.repeat(66_560) }
+    expect(() => raw.channel.sendToQueue('any', Buffer.from('job'), { headers })).toThrow()
+  })
+
+  it('because its queue is full, is refused, and none that is there is dropped', async ({ annotate }) => {
+    const clusterName = 'full'
+    await using one = await node(server.url, { clusterName })
+    const queue = one.queues.open<number>('jobs')
+    await queue.add(0)
+    await server.ctl('set_policy', 'full', '^full\\.queue\\.', '{"max-length": 100}', '--apply-to', 'queues')
+    const policy = `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"full.queue.jobs">>)),
+      rabbit_policy:name(Q) =:= <<"full">>`
+    await waitUntil('the policy to be there', async () => (await server.evaluate(policy)) === true)
+    const items = Array.from({ length: neighbours }, (_, payload) => ({ payload }))
+    const results = await queue.addMany(items)
+    const refused = results.filter(({ status }) => status === 'failed')
+    const added = 1 + results.length - refused.length
+    await annotate(`${added} were added until it was full`)
+    expect(refused.length).toBeGreaterThan(0)
+    for (const each of refused) expect(each).toMatchObject({ error: { code: 'REJECTED' } })
+    expect(added).toBeGreaterThanOrEqual(100)
+    await waitUntil('all to be there', async () => (await jobsIn(server, 'full.queue.jobs')) === added)
+    const seen = new Set<unknown>()
+    await queue.process(({ payload }) => void seen.add(payload), { concurrency: 20 })
+    await waitUntil('all to run', () => one.queues.stats().completed === added)
+    expect(one.queues.stats()).toMatchObject({ failed: 0, dead: 0 })
+  })
+
+  it('because somebody has deleted its queue, is taken all the same: the queue is made again, also for a delay, and its worker goes on', async () => {
+    const clusterName = 'deleted'
+    await using adding = await node(server.url, { clusterName })
+    await using working = await node(server.url, { clusterName })
+    const queue = adding.queues.open<number>('jobs')
+    const seen: unknown[] = []
+    await queue.add(1)
+    await server.deleteQueue('deleted.queue.jobs')
+    await queue.add(2)
+    await queue.add(3, { delayMs: 100 })
+    await working.queues.open<number>('jobs').process(({ payload }) => void seen.push(payload))
+    await waitUntil('both to run', () => seen.length === 2)
+    await server.deleteQueue('deleted.queue.jobs')
+    await waitUntil('it to run', async () => {
+      await queue.add(4)
+      return seen.includes(4)
+    })
+    expect(new Set(seen)).toEqual(new Set([2, 3, 4]))
+  })
+
+  it('the control: what is published for a queue that is not there is confirmed, and gone', async () => {
+    await using raw = await rawChannel(server.url)
+    raw.channel.sendToQueue('nowhere', Buffer.from('job'))
+    await raw.channel.waitForConfirms()
+    await expect(raw.channel.checkQueue('nowhere')).rejects.toThrow('NOT_FOUND')
+  })
+})
