@@ -1,14 +1,16 @@
 /**
- * Queues. On Redis: ours (the portable type on queue-redis), raw BullMQ, and another library with its defaults; raw `addMany` is one `addBulk(1000)` after the other. In
- * memory: ours, and the driver alone. The server and all sides are on this machine; jobs have 250 bytes of JSON and handlers that do nothing.
+ * Queues. On RabbitMQ: ours (the portable type on queue-rabbitmq), raw amqplib with the same window of 256 and one ack a job, and other libraries; all on a quorum queue. On
+ * Redis: ours, raw BullMQ, and another library with its defaults; raw `addMany` is one `addBulk(1000)` after the other. In memory: ours, and the driver alone. The servers and all
+ * sides are on this machine; jobs have 250 bytes of JSON and handlers that do nothing.
  *
- * Aims, not judged here: add >= 0.92 x raw, addMany >= 1.5 x raw, worker >= 0.90 x raw; memory >= 100,000 jobs/s; core's cost <= 15 us a job; the cost of a job the same
+ * Aims, not judged here: publish >= 0.90 x raw, consume >= 1.0 x raw; add >= 0.92 x raw, addMany >= 1.5 x raw, worker >= 0.90 x raw; memory >= 100,000 jobs/s; core's cost <= 15 us a job; the cost of a job the same
  * with 1,000 and with 1,000,000 waiting.
  */
 import { type QueueLine, Queues } from '@multinode/core'
 import { capabilityContext, memoryQueue, pluginContext } from '@multinode/core/testing'
-import { type RedisServer, startRedis, waitUntil } from '@multinode/testbed'
+import { type RedisServer, startRabbitmq, startRedis, waitUntil } from '@multinode/testbed'
 import type { Bench, BenchCase, Round } from './harness.ts'
+import { onRabbitmq } from './queue-rabbitmq-sides.ts'
 import {
   type BenchPayload,
   onRedis,
@@ -19,16 +21,28 @@ import {
 } from './queue-sides.ts'
 
 const bench: Bench = {
-  about: 'queues on Redis and in memory: adding, working, growth; ours, raw BullMQ and another library',
+  about:
+    'queues on RabbitMQ, on Redis and in memory: adding, working, growth; ours, raw clients and other libraries',
   async prepare(resources) {
-    const server = resources.use(await startRedis({ aof: true, args: ['--appendfsync', 'everysec'] }))
+    const redis = resources.use(await startRedis({ aof: true, args: ['--appendfsync', 'everysec'] }))
+    const rabbitmq = resources.use(await startRabbitmq())
+    const emptyRedis = async (): Promise<string> => {
+      await redis.flush()
+      return redis.url
+    }
+    const emptyRabbitmq = async (): Promise<string> => {
+      for (const { name } of await rabbitmq.queues()) await rabbitmq.deleteQueue(name)
+      return rabbitmq.url
+    }
     return [
-      ofRedis(server, 'redis add', adding),
-      ofRedis(server, 'redis addMany', addingMany),
-      ofRedis(server, 'redis worker', working),
+      between('rabbitmq publish', onRabbitmq, emptyRabbitmq, adding(256)),
+      between('rabbitmq consume', onRabbitmq, emptyRabbitmq, working),
+      between('redis add', onRedis, emptyRedis, adding(64)),
+      between('redis addMany', onRedis, emptyRedis, addingMany),
+      between('redis worker', onRedis, emptyRedis, working),
       memory(),
       await coreCost(resources),
-      ...[1_000, 100_000, 1_000_000].map((waiting) => growth(server, waiting, resources)),
+      ...[1_000, 100_000, 1_000_000].map((waiting) => growth(redis, waiting, resources)),
     ]
   },
 }
@@ -37,27 +51,33 @@ export default bench
 
 const fewRounds = { warmUp: 1, counted: 9 }
 const jobs = 10_000
-const inFlight = 64
+const defaultInFlight = 64
 const concurrency = 50
 
 type Measure = (side: QueueSide) => Promise<number>
 
-function ofRedis(server: RedisServer, name: string, measure: Measure): BenchCase {
+interface Sides {
+  readonly ours: OpenQueue
+  readonly raw: OpenQueue
+  readonly peers: Readonly<Record<string, OpenQueue>>
+}
+
+/** @param empty of the server, before each round: returns its address */
+function between(name: string, sides: Sides, empty: () => Promise<string>, measure: Measure): BenchCase {
   const round = (open: OpenQueue): Round => {
     return async () => {
-      await server.flush()
-      await using side = await open(server.url)
+      await using side = await open(await empty())
       return await measure(side)
     }
   }
-  const peers = Object.entries(onRedis.peers).map(([peer, open]) => [peer, round(open)] as const)
+  const peers = Object.entries(sides.peers).map(([peer, open]) => [peer, round(open)] as const)
   return {
     name,
     unit: 'jobs/s',
     better: 'higher',
     rounds: fewRounds,
-    ours: round(onRedis.ours),
-    raw: round(onRedis.raw),
+    ours: round(sides.ours),
+    raw: round(sides.raw),
     peers: Object.fromEntries(peers),
   }
 }
@@ -68,12 +88,18 @@ async function perSecond(count: number, work: () => Promise<unknown>): Promise<n
   return (count * 1_000) / (performance.now() - startedAtMs)
 }
 
-const adding: Measure = async (side) => {
-  await side.add(payloadOf(-1))
-  return perSecond(jobs, () => addAll(side, jobs))
+function adding(inFlight: number): Measure {
+  return async (side) => {
+    await side.add(payloadOf(-1))
+    return perSecond(jobs, () => addAll(side, jobs, inFlight))
+  }
 }
 
-async function addAll(side: Pick<QueueSide, 'add'>, count: number): Promise<void> {
+async function addAll(
+  side: Pick<QueueSide, 'add'>,
+  count: number,
+  inFlight: number = defaultInFlight,
+): Promise<void> {
   let next = 0
   const lane = async (): Promise<void> => {
     while (next < count) {
@@ -158,8 +184,8 @@ async function coreCost(resources: AsyncDisposableStack): Promise<BenchCase> {
         })
       })
       const startedAtMs = performance.now()
-      for (let begin = 0; begin < memoryJobs / 10; begin += inFlight)
-        await Promise.all(Array.from({ length: Math.min(inFlight, memoryJobs / 10 - begin) }, add))
+      for (let begin = 0; begin < memoryJobs / 10; begin += defaultInFlight)
+        await Promise.all(Array.from({ length: Math.min(defaultInFlight, memoryJobs / 10 - begin) }, add))
       await all
       return ((performance.now() - startedAtMs) * 1_000) / (memoryJobs / 10)
     }

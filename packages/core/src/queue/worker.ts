@@ -320,7 +320,8 @@ export class Worker implements JobReceiver, AsyncDisposable {
       }
     } catch (error) {
       hasFailed = true
-      context.report(error)
+      // A close overtakes it, and does the same.
+      if (!this.#isEnding) context.report(error)
     }
     this.#isSteering = false
     if (hasFailed || (settings.idle !== undefined && !this.#isStopped)) this.#steerLater()

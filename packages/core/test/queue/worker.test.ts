@@ -454,6 +454,16 @@ describe('pause and resume of this node', () => {
     expect([consumer.calls.length, on.clock.pendingTimers]).toEqual([3, 0])
   })
 
+  test('that a close overtakes are not reported', async () => {
+    const { worker, consumer, on } = await working(() => {})
+    const pausing = new Later<void>()
+    consumer.answer = (call) => (call === 'pause' ? pausing.promise : Promise.resolve())
+    await worker.close()
+    pausing.reject(new Error('closed meanwhile'))
+    await turn()
+    expect([consumer.calls, on.reported]).toEqual([['pause', 'close'], []])
+  })
+
   test('settle in time when the driver never answers', async () => {
     const { queue, consumer, on } = await working(() => {})
     consumer.answer = never
