@@ -59,7 +59,7 @@ export class RedisConnection implements Closable {
   readonly #reads: ReadRouter | undefined
   readonly #failoverWatch: FailoverWatch | undefined
   readonly #reopen: RedisConnectionParts['reopen']
-  #downBecause = ''
+  #downBecause = new Error('the connection is down')
   #closed = false
 
   constructor(parts: RedisConnectionParts) {
@@ -74,10 +74,10 @@ export class RedisConnection implements Closable {
     this.#failoverWatch = parts.failoverWatch
     this.#reopen = parts.reopen
     if (!parts.ownsClient) return
-    client.on('ready', () => (this.#downBecause = 'it was closed'))
+    client.on('ready', () => (this.#downBecause = down('it was closed')))
     // Without a listener ioredis prints to the console. What it says reaches callers by their commands.
     client.on('error', (error: Error) => {
-      if (!isUnwritten(error)) this.#downBecause = reasonOf(error)
+      if (!isUnwritten(error)) this.#downBecause = down(reasonOf(error))
     })
   }
 
@@ -250,8 +250,7 @@ export class RedisConnection implements Closable {
   }
 
   #downError(operation: string): MultinodeError {
-    const reason = new Error(`the connection is down: ${this.#downBecause}`)
-    return toRedisError(reason, { address: this.address, operation, outcome: 'not-sent' })
+    return toRedisError(this.#downBecause, { address: this.address, operation, outcome: 'not-sent' })
   }
 
   #closedError(operation: string): MultinodeError {
@@ -269,6 +268,10 @@ export class RedisConnection implements Closable {
       { backend: 'redis', outcome: 'unknown', details: { address: this.address, operation, timeoutMs } },
     )
   }
+}
+
+function down(reason: string): Error {
+  return new Error(`the connection is down: ${reason}`)
 }
 
 /** Takes a turn of the event loop, as every failure does: who tries again at once would else keep the connection from coming back for ever. */

@@ -155,8 +155,13 @@ export function isUnwritten(error: Error): boolean {
 /** ioredis hangs the command with all its arguments on its errors: those of the login hold the password. */
 function withoutArguments(error: Error): Error {
   const reason = reasonOf(error)
+  if (reason === error.message && !('command' in error)) return error
   const copy = new Error(reason)
   copy.name = error.name
-  if (error.stack !== undefined) copy.stack = error.stack.replace(error.message, () => reason)
+  // When it is asked for: to write a stack down costs more than all else of an error, and in an outage there are thousands.
+  Object.defineProperty(copy, 'stack', {
+    configurable: true,
+    get: () => error.stack?.replace(error.message, () => reason),
+  })
   return copy
 }

@@ -51,7 +51,7 @@ describe.skipIf(!serversAvailable())('while Redis is away', { timeout: 120_000 }
         .open<number>('jobs')
         .process(({ payload }) => jobs.ran(payload), { concurrency: 10 })
       await add()
-      const perSecond = 40
+      const perSecond = 100
       await Promise.all([
         publishAt(perSecond, (perSecond * (outageMs + 1_000)) / 1_000, [add]),
         (async () => {
