@@ -209,10 +209,14 @@ export class RabbitmqLine implements QueueLine {
     return messageCount
   }
 
-  /** Never rejects. */
-  async close(): Promise<void> {
+  /** Never rejects. Comes before {@link close}: they send what became of their jobs. */
+  async closeConsumers(): Promise<void> {
     this.#isClosed = true
     await Promise.all([...this.#consumers].map((consumer) => consumer.close()))
+  }
+
+  /** Never rejects. */
+  async close(): Promise<void> {
     await Promise.all([this.#publisher.close(), this.#channel.close()])
   }
 
