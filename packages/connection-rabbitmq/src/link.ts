@@ -138,18 +138,24 @@ export class Link {
     this.#members.delete(member)
   }
 
-  /** Idempotent. A dead server delays it by twice `closeMs`. */
+  /** Idempotent. A dead server delays it by `closeMs`. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
     const link = this.#current
+    const startedAtMs = this.#clock.monotonicMs()
     // Before the connection, because its close would overtake what they have written.
     await Promise.all([...this.#members].map((member) => member.close()))
     this.#current = undefined
     this.#wake?.()
     this.#setState('down', 'it was closed')
     if (link === undefined) return
-    await withDeadline(this.#clock, closeMs, link.model.close(), () => new Error('no answer')).catch(() => {})
+    // What gave them no answer gives none now.
+    const leftMs = closeMs - (this.#clock.monotonicMs() - startedAtMs)
+    if (leftMs > 0)
+      await withDeadline(this.#clock, leftMs, link.model.close(), () => new Error('no answer')).catch(
+        () => {},
+      )
     link.cut()
   }
 

@@ -1,5 +1,5 @@
 import { connect as connectTls } from 'node:tls'
-import { type Clock, pause, withDeadline } from '@multinode/core'
+import { type Clock, withDeadline } from '@multinode/core'
 import { type ChannelModel, connect } from 'amqplib'
 import type { RabbitmqEndpoint, RabbitmqTarget } from './rabbitmq-target.ts'
 
@@ -102,7 +102,7 @@ export async function speaksTls(
     socket.on('error', () => {})
   })
   try {
-    return await Promise.race([answered, pause(clock, timeoutMs).then(() => false)])
+    return await withDeadline(clock, timeoutMs, answered, () => new Error('no answer')).catch(() => false)
   } finally {
     socket.destroy()
   }

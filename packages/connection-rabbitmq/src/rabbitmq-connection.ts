@@ -99,7 +99,7 @@ export class RabbitmqConnection implements Closable {
     for (const listener of this.#listeners) listener(state)
   }
 
-  /** Idempotent. Settles all that is pending with `CLOSED`; a dead server delays it by about half a second. */
+  /** Idempotent. Settles all that is pending with `CLOSED`; a dead server delays it by about a third of a second. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing

@@ -1,16 +1,17 @@
-import type { OutgoingMessage, Publisher } from '@multinode/connection-rabbitmq'
+import type { OutgoingMessage } from '@multinode/connection-rabbitmq'
 import { type Clock, isMultinodeError, pause } from '@multinode/core'
 import { countdown } from './countdown.ts'
 import { routingKeyOf, tripOf } from './delay-digits.ts'
 import type { DelayLine } from './delay-line.ts'
 import { type QueuedJob, toContent } from './job-message.ts'
+import type { JobPublisher } from './job-publisher.ts'
 import type { ClusterNames, QueueNames } from './queue-names.ts'
 
 /** So long the server may need to tell those who consume a queue that it was deleted: of one that is made again before that they are not told, and wait for ever. */
 const goneMs = 500
 
 export interface SenderParts {
-  readonly publisher: Publisher
+  readonly publisher: JobPublisher
   readonly cluster: ClusterNames
   readonly names: QueueNames
   readonly delayLine: DelayLine
@@ -71,13 +72,13 @@ export class JobSender {
       options: { persistent: true, mandatory: true, messageId: job.record.id },
     }
     try {
-      await publisher.publish(message, leftMs())
+      await publisher.publish(message, leftMs)
     } catch (error) {
       if (!isMultinodeError(error) || error.code !== 'NOT_FOUND') throw error
       await pause(clock, goneMs)
       await redeclare(leftMs())
       await mend?.()
-      await publisher.publish(message, leftMs())
+      await publisher.publish(message, leftMs)
     }
   }
 }

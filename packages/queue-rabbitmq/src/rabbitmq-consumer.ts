@@ -20,7 +20,9 @@ const againMs = 250
 /** How long a job that was not started may take to go back without counting as a crash. */
 const giveBackMs = 1_000
 /** How long what was decided may take to reach the server when the consumer closes. */
-const flushMs = 250
+const flushMs = 200
+/** How long the server may take to say that it has its jobs back. */
+const endMs = 100
 /** Of seven parts of what a worker may hold, with priorities. None has less than its parts, so that it keeps its turn. */
 const shares: Readonly<Record<JobPriority, number>> = { high: 4, normal: 2, low: 1 }
 
@@ -90,13 +92,16 @@ export class RabbitmqConsumer implements Consumer {
   }
 
   async #close(): Promise<void> {
-    const { clock, connection, onClose } = this.#parts
+    const { connection, onClose } = this.#parts
     this.#isPaused = true
     // What fails, or is late, goes back when the channels close. A server that takes no messages would only be waited for.
-    if (connection.state.status === 'up')
-      await withDeadline(clock, flushMs, this.#flush(), () => new Error('late')).catch(() => {})
-    await Promise.all(this.#subscriptions.map((each) => each.close()))
+    if (connection.state.status === 'up') await this.#waitFor(this.#flush(), flushMs)
+    await this.#waitFor(Promise.all(this.#subscriptions.map((each) => each.close())), endMs)
     onClose()
+  }
+
+  async #waitFor(work: Promise<unknown>, ms: number): Promise<void> {
+    await withDeadline(this.#parts.clock, ms, work, () => new Error('late')).catch(() => {})
   }
 
   async #flush(): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Publisher, RabbitmqConnection, SupervisedChannel } from '@multinode/connection-rabbitmq'
+import type { RabbitmqConnection, SupervisedChannel } from '@multinode/connection-rabbitmq'
 import {
   type AddReply,
   type Clock,
@@ -17,6 +17,7 @@ import { countdown } from './countdown.ts'
 import { isFor } from './delay-digits.ts'
 import type { DelayLine } from './delay-line.ts'
 import { failureByServer, type QueuedJob, readJob, unreadableJob } from './job-message.ts'
+import { JobPublisher } from './job-publisher.ts'
 import { JobSender } from './job-sender.ts'
 import { readQueue } from './queue-reader.ts'
 import type { ClusterNames } from './queue-names.ts'
@@ -51,7 +52,7 @@ export interface LineParts {
 export class RabbitmqLine implements QueueLine {
   readonly #parts: LineParts
   readonly #channel: SupervisedChannel
-  readonly #publisher: Publisher
+  readonly #publisher: JobPublisher
   readonly #sender: JobSender
   readonly #consumers = new Set<RabbitmqConsumer>()
   #isClosed = false
@@ -63,11 +64,13 @@ export class RabbitmqLine implements QueueLine {
       name: `the queue ${name}`,
       setup: (channel) => topology.declare(channel),
     })
-    this.#publisher = connection.publisher({
-      name: `the queue ${name}`,
-      maxBytes: mostBytes,
-      maxMessageBytes: mostMessageBytes,
-    })
+    this.#publisher = new JobPublisher(clock, () =>
+      connection.publisher({
+        name: `the queue ${name}`,
+        maxBytes: mostBytes,
+        maxMessageBytes: mostMessageBytes,
+      }),
+    )
     this.#sender = new JobSender({
       publisher: this.#publisher,
       cluster,
@@ -209,10 +212,14 @@ export class RabbitmqLine implements QueueLine {
     return messageCount
   }
 
-  /** Never rejects. */
-  async close(): Promise<void> {
+  /** Never rejects. Comes before {@link close}: they send what became of their jobs. */
+  async closeConsumers(): Promise<void> {
     this.#isClosed = true
     await Promise.all([...this.#consumers].map((consumer) => consumer.close()))
+  }
+
+  /** Never rejects. */
+  async close(): Promise<void> {
     await Promise.all([this.#publisher.close(), this.#channel.close()])
   }
 

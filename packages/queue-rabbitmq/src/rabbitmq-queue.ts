@@ -85,7 +85,7 @@ export class RabbitmqQueue implements QueueDriver {
       await line.open(timeoutMs)
     } catch (error) {
       // One that cannot be, because it is there with other arguments, is not asked for again and again.
-      if (this.#lines.delete(name)) void line.close()
+      if (this.#lines.delete(name)) void line.closeConsumers().then(() => line.close())
       throw error
     }
     return line
@@ -97,9 +97,9 @@ export class RabbitmqQueue implements QueueDriver {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    await Promise.all([...this.#lines.values()].map((line) => line.close()))
-    await this.#delayLine.close()
-    await this.#share.release()
+    const lines = [...this.#lines.values()]
+    await Promise.all(lines.map((line) => line.closeConsumers()))
+    await Promise.all([...lines, this.#delayLine].map((each) => each.close()).concat(this.#share.release()))
   }
 
   #makeLine(definition: QueueDefinition): RabbitmqLine {

@@ -76,7 +76,9 @@ describe.skipIf(!serversAvailable())('a job that cannot be taken', { timeout: 60
     const added = 1 + results.length - refused.length
     await annotate(`${added} were added until it was full`)
     expect(refused.length).toBeGreaterThan(0)
-    for (const each of refused) expect(each).toMatchObject({ error: { code: 'REJECTED' } })
+    const codes = new Set<unknown>(refused.map((each) => each.status === 'failed' && each.error.code))
+    // Each is tried again for a while, because a queue that changes its leader refuses, too.
+    expect([...codes]).toEqual(['REJECTED'])
     expect(added).toBeGreaterThanOrEqual(100)
     await waitUntil('all to be there', async () => (await jobsIn(server, 'full.queue.jobs')) === added)
     const seen = new Set<unknown>()
