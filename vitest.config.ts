@@ -5,8 +5,8 @@ const withServers = { globalSetup: ['packages/testbed/src/global-setup.ts'], hoo
 
 export default defineConfig({
   test: {
-    // Most tests wait for servers: with one worker a core, a machine with two cores would be idle for a third of the time.
-    maxWorkers: Math.max(3, availableParallelism() - 1),
+    // Most tests wait for servers: with three workers, a machine with two cores was idle for a fifth of the time.
+    maxWorkers: Math.max(4, availableParallelism() - 1),
     // Against hanging, with room for a busy machine: a test that starts a process takes a second where nothing else runs.
     testTimeout: 20_000,
     coverage: { provider: 'v8', include: ['packages/*/src/**'], reporter: ['text', 'json-summary'] },
