@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type RedisServer, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import { type RedisServer, serversAvailable, startRabbitmq, startRedis, waitUntil } from '@multinode/testbed'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { dataFolder, type PrintShop, startShop } from './support/print-shop.ts'
 
@@ -52,19 +52,43 @@ describe.skipIf(!serversAvailable())('with the queue on Redis', () => {
   }, 90_000)
 })
 
+describe.skipIf(!serversAvailable())('with the queue on RabbitMQ', () => {
+  test('the orders that one node takes are printed by both, each once, and outlive the SIGKILL of a RabbitMQ', async () => {
+    const [redis, rabbitmq] = await Promise.all([newRedis(), startRabbitmq()])
+    onTestFinished(() => rabbitmq.stop())
+    const { port } = new URL(rabbitmq.url)
+    const ofQueue = { QUEUE_ADAPTER: 'rabbitmq', RABBITMQ_HOST: '127.0.0.1', RABBITMQ_PORT: port }
+    const shops = await startTwo(redis, ofQueue)
+    expect(shops[0].child.output()).toMatch(
+      /^ {2}queue is on rabbitmq at .*, because QUEUE_ADAPTER=rabbitmq$/m,
+    )
+    const ids = await Promise.all(Array.from({ length: 30 }, () => shops[0].order('flyer')))
+    const orders = await Promise.all(ids.map((id) => shops[1].untilStatus(id, 'finished')))
+    expect(orders.map(({ attempts }) => attempts)).toEqual(ids.map(() => 1))
+    expect(new Set(orders.map(({ node }) => node))).toEqual(new Set(['press-1', 'press-2']))
+    await rabbitmq.kill()
+    const meanwhile = await shops[0].order('poster')
+    await rabbitmq.restart()
+    await shops[1].untilStatus(meanwhile, 'finished', takeOverMs)
+  }, 120_000)
+})
+
 async function newRedis(): Promise<RedisServer> {
   const redis = await startRedis({ aof: true })
   onTestFinished(() => redis.stop())
   return redis
 }
 
-async function startTwo(redis: RedisServer): Promise<[PrintShop, PrintShop]> {
+async function startTwo(
+  redis: RedisServer,
+  ofQueue: Readonly<Record<string, string>> = { QUEUE_ADAPTER: 'redis' },
+): Promise<[PrintShop, PrintShop]> {
   const env = {
     DATA_DIR: dataFolder(),
-    QUEUE_ADAPTER: 'redis',
     LOCK_ADAPTER: 'redis',
     WORKERID_ADAPTER: 'redis',
     REDIS_URL: redis.url,
+    ...ofQueue,
   }
   return Promise.all([startShop({ ...env, NODE_ID: 'press-1' }), startShop({ ...env, NODE_ID: 'press-2' })])
 }

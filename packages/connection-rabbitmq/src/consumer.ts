@@ -56,6 +56,7 @@ export class Consumer {
       setup: (live) => this.#attach(live),
       onLive: () => this.#onLive(),
       onLost: (error) => options.onDetached?.(error),
+      onClosing: () => this.#acks?.flush(),
     })
     link.add(this.#channel)
   }
@@ -94,7 +95,6 @@ export class Consumer {
   /** Idempotent. What is not settled goes back into the queue. */
   close(): Promise<void> {
     this.#isStopped = true
-    this.#acks?.flush()
     return this.#channel.close()
   }
 

@@ -35,6 +35,8 @@ export interface ChannelParts<C extends Channel> {
   readonly onReturn?: (live: LiveChannel<C>, message: Message) => void
   readonly onDrain?: (live: LiveChannel<C>) => void
   readonly onUnblocked?: () => void
+  /** What it has still to send goes before the close. */
+  readonly onClosing?: () => void
   readonly onClosed?: () => void
 }
 
@@ -324,6 +326,7 @@ export class SupervisedChannel<C extends Channel = Channel> implements LinkMembe
     const { link } = this.#parts
     const live = this.#newest
     link.remove(this)
+    this.#parts.onClosing?.()
     // What is under way ends first: its error must say what it met.
     await Promise.resolve()
     if (live !== undefined) {

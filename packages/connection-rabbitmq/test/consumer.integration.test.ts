@@ -60,6 +60,62 @@ describe.skipIf(!serversAvailable())('consuming', () => {
     return texts
   }
 
+  it('is stopped, and takes messages again when it is resumed; what it has can be settled meanwhile, whatever happens to its connection', async () => {
+    const queue = await filledQueue(['a', 'b'])
+    await using opened = await openWith({ url: proxied() })
+    const held: Delivery[] = []
+    const consumer = opened.connection.consume({ queue, prefetch: 1 }, (delivery) => void held.push(delivery))
+    await waitUntil('the first delivery', () => held.length === 1)
+    await consumer.stop(callMs)
+    expect(held[0]?.ack()).toBe(true)
+    await waitUntil('it to be gone', async () => (await messagesIn(queue)) === 1)
+    expect(held).toHaveLength(1)
+    await consumer.resume(callMs)
+    await waitUntil('the second delivery', () => held.length === 2)
+    // Stopped while it is away: it is not attached with the next channel.
+    proxy.refuse()
+    proxy.reset()
+    await waitUntil('the connection to be lost', () => opened.connection.state.status === 'down')
+    await consumer.stop(callMs)
+    proxy.refuse(false)
+    await waitUntil('the connection to be back', () => opened.connection.state.status === 'up')
+    expect([held.length, await messagesIn(queue)]).toEqual([2, 1])
+    await consumer.resume(callMs)
+    await waitUntil('it to come again', () => held.length === 3)
+    expect(held.map(({ message }) => message.content.toString())).toEqual(['a', 'b', 'b'])
+  })
+
+  it('settles what was acknowledged and nothing else, in whatever order many are in one turn', async () => {
+    const texts = Array.from({ length: 100 }, (_, index) => `${index}`)
+    const queue = await filledQueue(texts)
+    await using opened = await openWith({ url: server.url })
+    const held: Delivery[] = []
+    const consumer = opened.connection.consume(
+      { queue, prefetch: 100 },
+      (delivery) => void held.push(delivery),
+    )
+    await waitUntil('all deliveries', () => held.length === 100)
+    // The first turn has the begin, a hole, and the end from behind; the second one a part of the hole.
+    const first = [...held.slice(0, 40), ...held.slice(50).toReversed()]
+    expect(first.map((delivery) => delivery.ack())).toEqual(first.map(() => true))
+    await new Promise(setImmediate)
+    expect([held[41]?.ack(), held[45]?.nack({ requeue: false }), held[44]?.ack()]).toEqual([true, true, true])
+    await consumer.close()
+    expect(await rest(queue)).toEqual(['40', '42', '43', '46', '47', '48', '49'])
+  })
+
+  it('has its acks at the server when it was closed in the same turn, also with its connection', async () => {
+    const queue = await filledQueue(['a', 'b', 'c'])
+    const opened = await openWith({ url: server.url })
+    const held: Delivery[] = []
+    opened.connection.consume({ queue, prefetch: 3 }, (delivery) => void held.push(delivery))
+    await waitUntil('all deliveries', () => held.length === 3)
+    held[0]?.ack()
+    held[1]?.ack()
+    await opened[Symbol.asyncDispose]()
+    expect(await rest(queue)).toEqual(['c'])
+  })
+
   it('never settles an old delivery on the new channel', async () => {
     const queue = await filledQueue(['a', 'b'])
     await using opened = await openWith({ url: proxied() })
