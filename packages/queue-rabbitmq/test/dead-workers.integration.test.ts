@@ -41,7 +41,7 @@ describe.skipIf(!serversAvailable())('workers that are killed again and again', 
   it(`lose no job of ${jobs}, run few twice, and others take over within 2 s: ${kills} kills`, async ({
     annotate,
   }) => {
-    await using one = await node(server.url, { clusterName: 'workers' })
+    await using one = await node(server.url, { clusterName: 'workers', callTimeoutMs: 60_000 })
     const queue = one.queues.open<string>('jobs')
     const results = await queue.addMany(payloads.map((payload) => ({ payload })))
     expect(results.find(({ status }) => status !== 'added')).toBeUndefined()
@@ -96,7 +96,8 @@ describe.skipIf(!serversAvailable())('workers that are killed again and again', 
     for (let index = 0; index < workers + kills; index += 1) {
       // The first ones begin together; then one is killed before the next one begins, and there is always one that takes over.
       if (index >= workers) {
-        const goal = ((index - workers + 1) * jobs) / (kills + 2)
+        // The control loses so many that it would not reach a later one.
+        const goal = (0.8 * (index - workers + 1) * jobs) / (kills + 2)
         await waitUntil('more to be done', () => written('done').length >= goal, { deadlineMs: 60_000 })
         const victim = running.shift()
         if (victim !== undefined) killedAtMs.set(victim.name, Date.now())

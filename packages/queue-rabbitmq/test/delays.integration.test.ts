@@ -12,6 +12,8 @@ import { node } from './node.ts'
 import { type RawChannel, rawChannel } from './raw-channel.ts'
 
 const tickMs = 100
+/** As the README says: by default 32 jobs at a time go from one step of a delay to the next. */
+const advised = '[{rabbit, [{dead_letter_worker_consumer_prefetch, 1000}]}].'
 
 interface Timed {
   readonly dueAtMs: number
@@ -65,7 +67,7 @@ async function withLateness(raw: RawChannel, work: () => Promise<unknown>): Prom
 describe.skipIf(!serversAvailable())('a delayed job', () => {
   let server: RabbitmqServer
   beforeAll(async () => {
-    server = await startRabbitmq()
+    server = await startRabbitmq({ advancedConfig: advised })
   })
   afterAll(() => server.stop())
   const count = figure({ slice: 500, full: 10_000 })
@@ -110,7 +112,7 @@ describe.skipIf(!serversAvailable())('a delayed job', () => {
   const burst = figure({ slice: 500, full: 5_000 })
 
   it(
-    `is begun within 2 s, and not early, together with all others of that moment: ${burst}`,
+    `is begun within 2 s, or what so many take in seven queues, and not early, together with all others of that moment: ${burst}`,
     { timeout: 120_000 },
     async ({ annotate }) => {
       await using one = await node(server.url, { clusterName: 'burst', callTimeoutMs: 30_000 })
@@ -134,8 +136,8 @@ describe.skipIf(!serversAvailable())('a delayed job', () => {
         `the last one after ${log.part(1)} ms, without a delay after ${plainMs} ms, the machine late by ${Math.round(roomMs)} ms`,
       )
       expect(log.part(0), 'never early').toBeGreaterThanOrEqual(0)
-      // What so many jobs take on this machine in any case is no lateness.
-      expect(log.part(1)).toBeLessThan(Math.max(2_000, 1.5 * plainMs + 500) + 4 * roomMs)
+      // All of them go through up to seven queues, one after the other, and each takes what one queue takes on this machine in any case.
+      expect(log.part(1)).toBeLessThan(Math.max(2_000, 7 * plainMs) + 4 * roomMs)
     },
   )
 
