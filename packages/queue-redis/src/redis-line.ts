@@ -14,6 +14,7 @@ import {
   type QueueCounts,
   type QueueLine,
   type StoredJob,
+  withDeadline,
 } from '@multinode/core'
 import { Job, type JobsOptions, Queue } from 'bullmq'
 import { backendOn, bullName, bullOptions, PartlyAdded } from './bull-backend.ts'
@@ -225,10 +226,16 @@ export class RedisLine implements QueueLine {
 
   /** A script that the server does not know is sent a second time, and those behind it would overtake it. */
   async #addInTurn(script: string, job: NewJob, leftMs: () => number): Promise<AddReply> {
-    for (let first = this.#firstAdds.get(script); first !== undefined; first = this.#firstAdds.get(script)) {
-      await first
-    }
+    const { clock } = this.#parts
     try {
+      for (
+        let first = this.#firstAdds.get(script);
+        first !== undefined;
+        first = this.#firstAdds.get(script)
+      ) {
+        // Its own time counts, not that of the first one.
+        await withDeadline(clock, leftMs(), first, () => new Error('late')).catch(() => {})
+      }
       const sent = this.#sendOne(job, leftMs())
       if (this.#knownScripts.has(script)) return await sent
       this.#firstAdds.set(script, sent)

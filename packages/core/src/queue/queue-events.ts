@@ -5,7 +5,7 @@ import type { DeadReason } from './queue-driver.ts'
 export interface QueueEvents {
   /** Its handler begins. */
   active: { readonly id: string; readonly attempt: number }
-  /** Its handler resolved. Told before that is stored: `settle-ignored` follows if it cannot be. */
+  /** Its handler resolved. Told before that is stored: `settle-ignored` follows if this node learns that it was not. */
   completed: { readonly id: string; readonly attempt: number; readonly durationMs: number }
   /** Its handler rejected, or took too long. */
   failed: {

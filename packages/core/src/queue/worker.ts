@@ -56,7 +56,8 @@ export class Worker implements JobReceiver, AsyncDisposable {
   #tellClosed: () => void = () => {}
   #consumer: Consumer | undefined
   #isPaused: boolean
-  #isTaking = true
+  /** `undefined` from when it is asked for a change until it has made it: a call that failed may have done half of it. */
+  #isTaking: boolean | undefined = true
   #isStopped = false
   #isEnding = false
   #isSteering = false
@@ -315,6 +316,7 @@ export class Worker implements JobReceiver, AsyncDisposable {
     try {
       for (let isWanted = this.#isWanted(); isWanted !== this.#isTaking; isWanted = this.#isWanted()) {
         const verb = isWanted ? 'resume' : 'pause'
+        this.#isTaking = undefined
         await this.#calls.call(verb, context.callTimeoutMs, () => consumer[verb]())
         this.#isTaking = isWanted
       }

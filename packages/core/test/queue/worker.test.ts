@@ -454,6 +454,17 @@ describe('pause and resume of this node', () => {
     expect([consumer.calls.length, on.clock.pendingTimers]).toEqual([3, 0])
   })
 
+  test('that the driver did by half are undone when they are taken back', async () => {
+    const { queue, consumer, on } = await working(() => {})
+    consumer.answer = async (call) => {
+      if (call === 'pause') throw new Error('half of it was done')
+    }
+    await queue.pause('node')
+    await queue.resume('node')
+    await on.clock.advance(1_000)
+    expect(consumer.calls).toEqual(['pause', 'resume'])
+  })
+
   test('that a close overtakes are not reported', async () => {
     const { worker, consumer, on } = await working(() => {})
     const pausing = new Later<void>()
