@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { type LockCase, lockCases, LockWorld } from '../src/index.ts'
 import { FaultyMemory } from './faulty-memory-lock.ts'
 import { withFlaw } from './flawed-lock.ts'
+import { showFlaw } from './show-flaw.ts'
 
 async function runFlawed({ control, run }: LockCase): Promise<void> {
   const memory = new FaultyMemory()
@@ -18,8 +19,8 @@ async function runFlawed({ control, run }: LockCase): Promise<void> {
 // They only wait, each for its own world.
 describe.concurrent('each case of the lock suite fails on a driver with the flaw that it exists to catch', () => {
   for (const lockCase of lockCases) {
-    test(`${lockCase.control}: ${lockCase.name}`, { timeout: 30_000 }, async () => {
-      await expect(runFlawed(lockCase)).rejects.toThrow()
+    test(`${lockCase.control}: ${lockCase.name}`, { timeout: 60_000 }, async () => {
+      await expect(showFlaw(() => runFlawed(lockCase))).rejects.toThrow()
     })
   }
 })

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { type PubSubCase, pubsubCases, type PubSubFlaw, PubSubWorld } from '../src/index.ts'
 import { FaultyPubSub } from './faulty-memory-pubsub.ts'
 import { withFlaw } from './flawed-pubsub.ts'
+import { showFlaw } from './show-flaw.ts'
 
 /** Runs a case on a server of its own, with a flaw or without. */
 async function runOn({ run }: PubSubCase, flaw?: PubSubFlaw): Promise<void> {
@@ -21,7 +22,7 @@ describe('each case of the suite of signals', () => {
   // All at once: they only wait.
   beforeAll(() => {
     for (const each of pubsubCases) {
-      runs.set(each, Promise.allSettled([runOn(each, each.control), runOn(each)]))
+      runs.set(each, Promise.allSettled([showFlaw(() => runOn(each, each.control)), runOn(each)]))
     }
   })
 

@@ -3,6 +3,7 @@ import { type QueueCase, queueCases, type QueueFlaw, QueueWorld } from '../src/i
 import { FaultyQueue } from './faulty-memory-queue.ts'
 import { withFlaw } from './flawed-queue.ts'
 import { Slots } from './slots.ts'
+import { showFlaw } from './show-flaw.ts'
 
 /** Runs a case on a server of its own, with a flaw or without: on a poor one when the case is about what that lacks. */
 async function runOn({ run, skip }: QueueCase, flaw?: QueueFlaw): Promise<void> {
@@ -29,7 +30,7 @@ describe('each case of the suite of queues', () => {
   const slots = new Slots(32)
   beforeAll(() => {
     for (const each of queueCases) {
-      const both = [slots.run(() => runOn(each, each.control)), slots.run(() => runOn(each))]
+      const both = [slots.run(() => showFlaw(() => runOn(each, each.control))), slots.run(() => runOn(each))]
       runs.set(each, Promise.allSettled(both))
     }
   })

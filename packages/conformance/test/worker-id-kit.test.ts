@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { type WorkerIdCase, type WorkerIdFlaw, workerIdCases, WorkerIdWorld } from '../src/index.ts'
 import { withFlaw } from './flawed-worker-ids.ts'
 import { ForgetfulWorkerIds, SilentServer } from './forgetful-worker-ids.ts'
+import { showFlaw } from './show-flaw.ts'
 
 /** Runs a case on a server of its own, with a flaw or without. */
 async function runOn({ run }: WorkerIdCase, flaw?: WorkerIdFlaw): Promise<void> {
@@ -23,7 +24,7 @@ describe('each case of the suite of worker ids', () => {
   // All at once: they only wait.
   beforeAll(() => {
     for (const each of workerIdCases) {
-      runs.set(each, Promise.allSettled([runOn(each, each.control), runOn(each)]))
+      runs.set(each, Promise.allSettled([showFlaw(() => runOn(each, each.control)), runOn(each)]))
     }
   })
 
@@ -31,7 +32,7 @@ describe('each case of the suite of worker ids', () => {
     const { control, name } = workerIdCase
     test(
       `fails on a driver with its flaw and passes without: ${control}: ${name}`,
-      { timeout: 30_000 },
+      { timeout: 60_000 },
       async () => {
         const [flawed, right] = (await runs.get(workerIdCase)) ?? []
         expect(flawed).toMatchObject({ status: 'rejected' })
