@@ -25,7 +25,9 @@ export async function readQueue<T>(
     return await channel.run('reading', leftMs(), async (each) => {
       const reader = new QueueReader(each, queue)
       await reader.begin()
-      return work(reader)
+      const result = await work(reader)
+      await reader.settled()
+      return result
     })
   } finally {
     await channel.close()
@@ -37,6 +39,7 @@ export class QueueReader {
   readonly #queue: string
   readonly #arrived: Message[] = []
   #taken = 0
+  #hasRemoved = false
 
   constructor(channel: Channel, queue: string) {
     this.#channel = channel
@@ -67,6 +70,15 @@ export class QueueReader {
   }
 
   remove(message: Message): void {
+    this.#hasRemoved = true
     this.#channel.ack(message)
+  }
+
+  /**
+   * Resolves when what was removed is gone. A channel of RabbitMQ keeps acks to itself while many are under way to a quorum queue, and a close forgets them; two
+   * answers of the queue later all have left.
+   */
+  async settled(): Promise<void> {
+    for (let answers = 0; this.#hasRemoved && answers < 2; answers += 1) await this.#channel.get(this.#queue)
   }
 }
