@@ -56,7 +56,8 @@ describe.skipIf(!serversAvailable())('examples in the documentation', () => {
   /** As an operator would set it for the adapter of that page. */
   function envOf(page: string): Record<string, string> {
     if (page.includes('-redis')) return { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }
-    return page.includes('-rabbitmq') ? { PUBSUB_ADAPTER: 'rabbitmq', RABBITMQ_URL: rabbitmq.url } : {}
+    if (!page.includes('-rabbitmq')) return {}
+    return { PUBSUB_ADAPTER: 'rabbitmq', QUEUE_ADAPTER: 'rabbitmq', RABBITMQ_URL: rabbitmq.url }
   }
 
   test('there are some', () => {
