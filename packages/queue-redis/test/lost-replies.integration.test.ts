@@ -129,7 +129,7 @@ describe.skipIf(!serversAvailable()).concurrent('an add whose answer is late', {
   const times = figure({ slice: 50, full: 1_000 })
   const callTimeoutMs = 400
 
-  it(`settles in time, with an unknown outcome, and its job is there once: ${times} at once`, async () => {
+  it(`settles in time, with an unknown outcome, and its job is there once: ${times}, 50 at once`, async () => {
     await using place = await startPlace()
     const { server, proxy } = place
     await using other = await node(server.url)
@@ -138,7 +138,10 @@ describe.skipIf(!serversAvailable()).concurrent('an add whose answer is late', {
     const queue = one.queues.open<number>('jobs')
     await jobs.add(queue)
     proxy.delay(500)
-    const took = await Promise.all(Array.from({ length: times }, () => jobs.add(queue)))
+    const took: number[] = []
+    for (let lot = 0; lot < times; lot += 50) {
+      took.push(...(await Promise.all(Array.from({ length: 50 }, () => jobs.add(queue)))))
+    }
     expect(jobs.count('unknown')).toBe(times)
     // The last of them began when all others had been made ready.
     expect(Math.max(...took)).toBeLessThan(callTimeoutMs * 1.1 + 400)
