@@ -10,6 +10,7 @@ import {
   waitUntil,
 } from '@multinode/testbed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { RabbitmqQueue } from '../src/index.ts'
 import { JobsRun } from './jobs-run.ts'
 import { newJob } from './new-job.ts'
 import { node } from './node.ts'
@@ -123,6 +124,11 @@ describe.skipIf(!serversAvailable())('while RabbitMQ is away', { timeout: 180_00
     expect(refused).toHaveLength(surplus)
     for (const [reply] of refused)
       expect(reply).toMatchObject({ status: 'failed', error: { code: 'EXHAUSTED', outcome: 'not-sent' } })
+    await waitUntil('the server to block', () => {
+      return one.driver instanceof RabbitmqQueue && one.driver.native.state.status === 'blocked'
+    })
+    const there = await jobsIn(server, 'bounds.queue.jobs')
+    expect(there, 'the control: it takes no messages').toBeLessThan(mostUnconfirmed)
     await server.memoryAlarm(false)
     const kept = (await Promise.all(adding.slice(0, mostUnconfirmed))).flat()
     expect(kept.filter(({ status }) => status === 'added')).toHaveLength(mostUnconfirmed)
