@@ -1,7 +1,15 @@
 import type { Clock } from '@multinode/core'
 
-/** What is left of the time of a call that takes several round trips: at least 1 ms, for the last one to fail by its own deadline. */
+/** For the last round trip to fail by its own deadline. */
+const leastMs = 1
+
+/** What is left of the time of a call that takes several round trips: at least 1 ms. */
 export function countdown(clock: Clock, timeoutMs: number): () => number {
   const untilMs = clock.monotonicMs() + timeoutMs
-  return () => Math.max(1, Math.floor(untilMs - clock.monotonicMs()))
+  return () => Math.max(leastMs, Math.floor(untilMs - clock.monotonicMs()))
+}
+
+/** Whether nothing more should be begun. */
+export function isOver(leftMs: () => number): boolean {
+  return leftMs() <= leastMs
 }

@@ -16,7 +16,6 @@ export class DelayLine {
   readonly #isPassive: boolean
   readonly #clock: Clock
   #channel: SupervisedChannel | undefined
-  #wanted = 0
   #ready = 0
 
   constructor(parts: {
@@ -39,11 +38,8 @@ export class DelayLine {
   /** Makes all levels up to that one. */
   async prepare(level: number, timeoutMs: number): Promise<void> {
     const leftMs = countdown(this.#clock, timeoutMs)
-    this.#wanted = Math.max(this.#wanted, level + 1)
-    this.#channel ??= this.#connection.channel({
-      name: 'the delay line',
-      setup: (channel) => this.#declare(channel, 0, this.#wanted),
-    })
+    // Without a setup, which would ask for a level that is missing on each new channel, at the cost of all others.
+    this.#channel ??= this.#connection.channel({ name: 'the delay line' })
     await this.#channel.whenReady(timeoutMs)
     if (this.has(level)) return
     await this.#channel.run('declaring the delay line', leftMs(), (channel) =>
@@ -58,13 +54,14 @@ export class DelayLine {
 
   /** Those that exist, of whichever node; the longest wait first. */
   async levels(timeoutMs: number): Promise<number[]> {
+    const leftMs = countdown(this.#clock, timeoutMs)
     const levels: number[] = []
     const channel = this.#connection.channel({ name: 'a look at the delay line' })
     try {
       await channel.whenReady(timeoutMs)
       // The first that is missing costs the channel; there are none above it.
       await channel
-        .run('looking for levels', timeoutMs, async (each) => {
+        .run('looking for levels', leftMs(), async (each) => {
           for (let level = 0; level < levelCount; level += 1) {
             await each.checkQueue(this.#names.delay(level))
             levels.unshift(level)
@@ -87,8 +84,8 @@ export class DelayLine {
       const name = this.#names.delay(level)
       if (this.#isPassive) await channel.checkExchange(name)
       else await this.#declareLevel(channel, level, name)
+      this.#ready = Math.max(this.#ready, level + 1)
     }
-    this.#ready = Math.max(this.#ready, to)
   }
 
   async #declareLevel(channel: Channel, level: number, name: string): Promise<void> {

@@ -1,5 +1,6 @@
 import type { OutgoingMessage, Publisher } from '@multinode/connection-rabbitmq'
 import { type Clock, isMultinodeError, type MultinodeError, pause } from '@multinode/core'
+import { unsure } from './with-outcome.ts'
 
 /** After which a refused job is sent again: queues have another leader within a second or two. */
 const pausesMs: readonly number[] = [250, 750, 1_500]
@@ -17,7 +18,7 @@ export class JobPublisher {
   /** How many jobs each one has under way. */
   readonly #underWay = new Map<Publisher, number>()
   #fullUntilMs = -Infinity
-  #isClosed = false
+  readonly #closing = new AbortController()
 
   constructor(clock: Clock, open: () => Publisher) {
     this.#clock = clock
@@ -32,20 +33,25 @@ export class JobPublisher {
         await this.#publishOn(publisher, message, leftMs())
         return
       } catch (error) {
-        if (!isRefusal(error)) throw error
+        if (!isRefusal(error)) throw refusals > 0 ? unsure(error) : error
         const pauseMs = pausesMs[refusals] ?? Infinity
         const isFull = this.#clock.monotonicMs() < this.#fullUntilMs
         if (pauseMs === Infinity) this.#fullUntilMs = this.#clock.monotonicMs() + fullMs
-        if (isFull || this.#isClosed || pauseMs >= leftMs()) throw error
-        await pause(this.#clock, pauseMs)
+        if (isFull || this.#closing.signal.aborted || pauseMs >= leftMs()) throw error
+        await this.pause(pauseMs)
         this.#replace(publisher)
       }
     }
   }
 
+  /** Ends early when it is closed. */
+  pause(ms: number): Promise<void> {
+    return pause(this.#clock, ms, this.#closing.signal)
+  }
+
   /** Settles what is pending with `CLOSED`. */
   async close(): Promise<void> {
-    this.#isClosed = true
+    this.#closing.abort()
     await Promise.all([this.#current, ...this.#underWay.keys()].map((publisher) => publisher.close()))
   }
 
@@ -63,7 +69,7 @@ export class JobPublisher {
 
   /** Once for all that it refused. */
   #replace(refusing: Publisher): void {
-    if (this.#current !== refusing || this.#isClosed) return
+    if (this.#current !== refusing || this.#closing.signal.aborted) return
     this.#current = this.#open()
     this.#closeIfDone(refusing)
   }

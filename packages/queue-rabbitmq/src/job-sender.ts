@@ -1,11 +1,12 @@
 import type { OutgoingMessage } from '@multinode/connection-rabbitmq'
-import { type Clock, isMultinodeError, pause } from '@multinode/core'
+import { type Clock, isMultinodeError } from '@multinode/core'
 import { countdown } from './countdown.ts'
 import { routingKeyOf, tripOf } from './delay-digits.ts'
 import type { DelayLine } from './delay-line.ts'
 import { type QueuedJob, toContent } from './job-message.ts'
 import type { JobPublisher } from './job-publisher.ts'
 import type { ClusterNames, QueueNames } from './queue-names.ts'
+import { unsure, withOutcome } from './with-outcome.ts'
 
 /** So long the server may need to tell those who consume a queue that it was deleted: of one that is made again before that they are not told, and wait for ever. */
 const goneMs = 500
@@ -47,7 +48,11 @@ export class JobSender {
     const { cluster, names, delayLine } = this.#parts
     const trip = tripOf(delayMs)
     const { level, restMs } = trip
-    if (!delayLine.has(level)) await delayLine.prepare(level, leftMs())
+    if (!delayLine.has(level)) {
+      await delayLine.prepare(level, leftMs()).catch((error: unknown) => {
+        throw withOutcome(error, 'not-sent')
+      })
+    }
     const way = {
       exchange: cluster.delay(level),
       routingKey: routingKeyOf(trip, names.key[job.priority]),
@@ -64,7 +69,7 @@ export class JobSender {
     leftMs: () => number,
     mend?: () => Promise<void>,
   ): Promise<void> {
-    const { publisher, clock, redeclare } = this.#parts
+    const { publisher, redeclare } = this.#parts
     const message: OutgoingMessage = {
       exchange,
       routingKey,
@@ -74,11 +79,18 @@ export class JobSender {
     try {
       await publisher.publish(message, leftMs)
     } catch (error) {
-      if (!isMultinodeError(error) || error.code !== 'NOT_FOUND') throw error
-      await pause(clock, goneMs)
-      await redeclare(leftMs())
-      await mend?.()
-      await publisher.publish(message, leftMs)
+      if (!isMultinodeError(error) || error.code !== 'NOT_FOUND' || leftMs() <= goneMs) throw error
+      await publisher.pause(goneMs)
+      try {
+        await redeclare(leftMs())
+        await mend?.()
+      } catch (failure) {
+        // The job itself is where the first attempt left it.
+        throw withOutcome(failure, error.outcome ?? 'unknown')
+      }
+      await publisher.publish(message, leftMs).catch((failure: unknown) => {
+        throw error.outcome === 'not-sent' ? failure : unsure(failure)
+      })
     }
   }
 }

@@ -13,6 +13,7 @@ import {
 } from '@multinode/core'
 import { type QueuedJob, readJob, unreadableJob } from './job-message.ts'
 import type { JobSender } from './job-sender.ts'
+import { isTooLarge } from './too-large.ts'
 import type { LineTopology } from './topology.ts'
 
 /** How soon a settlement is sent again that the server did not take. */
@@ -57,6 +58,7 @@ export class RabbitmqConsumer implements Consumer {
   readonly #held = new Set<Held>()
   readonly #waiting: Readonly<Record<JobPriority, Held[]>> = { high: [], normal: [], low: [] }
   readonly #settling = new Set<Promise<void>>()
+  readonly #returning = new Set<Promise<void>>()
   #running = 0
   #isPaused = false
   /** What was told last of settlements that do not succeed. */
@@ -76,7 +78,9 @@ export class RabbitmqConsumer implements Consumer {
     this.#isPaused = true
     const { callTimeoutMs } = this.#parts
     await Promise.all(this.#subscriptions.map((each) => each.stop(callTimeoutMs)))
-    await this.#giveBackAll()
+    this.#giveBackAll()
+    // What becomes of jobs that ran may take as long as the server takes no messages.
+    await Promise.all(this.#returning)
   }
 
   async resume(): Promise<void> {
@@ -106,7 +110,8 @@ export class RabbitmqConsumer implements Consumer {
 
   async #flush(): Promise<void> {
     await Promise.all(this.#subscriptions.map((each) => each.stop(flushMs)))
-    await this.#giveBackAll()
+    this.#giveBackAll()
+    await Promise.all([...this.#returning, ...this.#settling])
   }
 
   #subscribe(priority: JobPriority): Subscription {
@@ -191,8 +196,9 @@ export class RabbitmqConsumer implements Consumer {
   #settleIn(held: Held, settlement: Settlement): void {
     held.state = 'settling'
     if (settlement.type === 'done') return this.#end(held)
-    const work = this.#settle(held, settlement).finally(() => this.#settling.delete(work))
-    this.#settling.add(work)
+    const underWay = settlement.type === 'return' ? this.#returning : this.#settling
+    const work = this.#settle(held, settlement).finally(() => underWay.delete(work))
+    underWay.add(work)
   }
 
   async #settle(held: Held, settlement: Exclude<Settlement, { readonly type: 'done' }>): Promise<void> {
@@ -205,6 +211,7 @@ export class RabbitmqConsumer implements Consumer {
         break
       } catch (error) {
         this.#tell(error)
+        if (isTooLarge(error)) return this.#rejectAsItIs(held)
       }
       if (this.#closing !== undefined) return
       await pause(clock, againMs)
@@ -242,11 +249,16 @@ export class RabbitmqConsumer implements Consumer {
     this.#end(held)
   }
 
-  async #giveBackAll(): Promise<void> {
+  #giveBackAll(): void {
     const unstarted = [...this.#held].filter(({ state }) => state === 'waiting')
     for (const list of Object.values(this.#waiting)) list.length = 0
     for (const held of unstarted) this.#settleIn(held, { type: 'return' })
-    await Promise.all(this.#settling)
+  }
+
+  /** The server itself makes a dead letter of what cannot be copied. */
+  #rejectAsItIs(held: Held): void {
+    this.#held.delete(held)
+    if (!held.delivery.nack({ requeue: false })) this.#parts.receiver.settleIgnored(held.job.record.id)
   }
 
   #end(held: Held): void {

@@ -13,7 +13,7 @@ import {
   type QueueLine,
 } from '@multinode/core'
 import type { Channel } from 'amqplib'
-import { countdown } from './countdown.ts'
+import { countdown, isOver } from './countdown.ts'
 import { isFor } from './delay-digits.ts'
 import type { DelayLine } from './delay-line.ts'
 import { failureByServer, type QueuedJob, readJob, unreadableJob } from './job-message.ts'
@@ -22,6 +22,7 @@ import { JobSender } from './job-sender.ts'
 import { readQueue } from './queue-reader.ts'
 import type { ClusterNames } from './queue-names.ts'
 import { RabbitmqConsumer } from './rabbitmq-consumer.ts'
+import { isTooLarge } from './too-large.ts'
 import type { LineTopology } from './topology.ts'
 
 /** How many jobs of one call may be unconfirmed: the server writes many at once, and more than that gains nothing. */
@@ -95,7 +96,8 @@ export class RabbitmqLine implements QueueLine {
     const addInTurn = async (): Promise<void> => {
       for (let index = taken++; index < jobs.length; index = taken++) {
         const job = jobs[index]
-        if (job !== undefined) replies[index] = await this.#addOne(job, leftMs())
+        if (job !== undefined)
+          replies[index] = isOver(leftMs) ? this.#tooLate() : await this.#addOne(job, leftMs())
       }
     }
     await Promise.all(Array.from({ length: Math.min(window, jobs.length) }, addInTurn))
@@ -181,7 +183,12 @@ export class RabbitmqLine implements QueueLine {
       const underWay = new Set<Promise<void>>()
       let chosen = 0
       const failures: unknown[] = []
-      while (chosen < limit && wanted?.size !== 0 && failures.length === 0) {
+      const isEnough = async (): Promise<boolean> => {
+        // Some of those that were chosen may be skipped yet.
+        if (chosen >= limit) await Promise.all(underWay)
+        return chosen >= limit || wanted?.size === 0 || failures.length > 0 || isOver(leftMs)
+      }
+      while (!(await isEnough())) {
         const message = await reader.next()
         if (message === undefined) break
         const job = readJob(message) ?? unreadableJob(message, this.#parts.clock.wallMs())
@@ -193,7 +200,12 @@ export class RabbitmqLine implements QueueLine {
             reader.remove(message)
             redriven += 1
           })
-          .catch((error: unknown) => void failures.push(error))
+          .catch((error: unknown) => {
+            if (wanted !== undefined || !isTooLarge(error)) return void failures.push(error)
+            // It stays a dead letter, and must not be in the way of the others.
+            this.#parts.report(error)
+            chosen -= 1
+          })
           .finally(() => underWay.delete(work))
         underWay.add(work)
         if (underWay.size >= redrivesAtOnce) await Promise.race(underWay)
@@ -240,6 +252,17 @@ export class RabbitmqLine implements QueueLine {
       if (!isMultinodeError(error)) throw error
       return { status: 'failed', error }
     }
+  }
+
+  /** Of a job whose turn did not come: what is sent without time to be confirmed costs the others their channel. */
+  #tooLate(): AddReply {
+    const { connection, name } = this.#parts
+    const error = new MultinodeError(
+      'TIMEOUT',
+      `RabbitMQ at ${connection.address}: the time of the call was over before a job was sent to the queue ${name}. Add fewer at once, or give it more time.`,
+      { capability: 'queue', backend: 'rabbitmq', outcome: 'not-sent' },
+    )
+    return { status: 'failed', error }
   }
 
   async #purgeLevel(queue: string, timeoutMs: number): Promise<number> {

@@ -85,7 +85,10 @@ export class RabbitmqQueue implements QueueDriver {
       await line.open(timeoutMs)
     } catch (error) {
       // One that cannot be, because it is there with other arguments, is not asked for again and again.
-      if (this.#lines.delete(name)) void line.closeConsumers().then(() => line.close())
+      if (known === undefined && this.#lines.get(name) === line) {
+        this.#lines.delete(name)
+        void line.closeConsumers().then(() => line.close())
+      }
       throw error
     }
     return line

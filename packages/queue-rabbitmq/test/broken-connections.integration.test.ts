@@ -62,9 +62,11 @@ class BareQueue implements AsyncDisposable {
 
   async send(): Promise<void> {
     try {
-      this.#channel?.sendToQueue('bare', Buffer.from(`${(this.#sent += 1)}`), { persistent: true })
+      if (this.#channel === undefined) return
+      this.#channel.sendToQueue('bare', Buffer.from(`${this.#sent}`), { persistent: true })
+      this.#sent += 1
     } catch {
-      // The channel is closed: that one is lost.
+      // The channel is closed: that one was not sent.
     }
   }
 

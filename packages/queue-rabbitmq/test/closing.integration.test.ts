@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Timer } from '@multinode/core'
 import {
   figure,
   type RabbitmqServer,
@@ -7,14 +8,31 @@ import {
   startRabbitmq,
   type TcpProxy,
   tcpProxy,
+  waitUntil,
 } from '@multinode/testbed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { CountingClock } from './counting-clock.ts'
+import { newJob } from './new-job.ts'
+import { node } from './node.ts'
 import { rawChannel } from './raw-channel.ts'
 
 const closer = new URL('fixtures/closer.ts', import.meta.url)
 const graceMs = 200
 /** Beyond the grace, and what a machine needs on which others work, too. */
 const mostMs = 1_000 + 250
+
+/** Before a job is sent again that was refused twice. */
+const longPauseMs = 750
+
+/** Knows which timers were set. */
+class PauseClock extends CountingClock {
+  readonly lengthsMs = new Set<number>()
+
+  override setTimer(callback: () => void, delayMs: number, kind: 'background' | 'foreground'): Timer {
+    this.lengthsMs.add(delayMs)
+    return super.setTimer(callback, delayMs, kind)
+  }
+}
 
 interface State {
   readonly name: string
@@ -103,6 +121,32 @@ describe.skipIf(!serversAvailable())('a process whose RabbitMQ', { timeout: 1_20
       expect(longest.ended).toBeLessThan(500)
     },
   )
+
+  it('has a full queue closes at once, and tells of a job that was refused and waited to be sent again that it may have arrived', async ({
+    annotate,
+  }) => {
+    const clock = new PauseClock()
+    const one = await node(server.url, { clusterName: 'full', clock })
+    const line = await one.driver.open({ name: 'jobs', hasPriorities: false }, 10_000)
+    await server.ctl('set_policy', 'full', '^full\\.queue\\.', '{"max-length": 1}', '--apply-to', 'queues')
+    await using raw = await rawChannel(server.url)
+    await waitUntil('it to be full', async () => {
+      raw.channel.sendToQueue('full.queue.jobs', Buffer.from('job'))
+      return raw.channel.waitForConfirms().then(
+        () => false,
+        () => true,
+      )
+    })
+    const adding = line.add([newJob()], 20_000)
+    await waitUntil('it to be refused twice', () => clock.lengthsMs.has(longPauseMs), { everyMs: 5 })
+    const startedAtMs = performance.now()
+    await one.close()
+    const [reply] = await adding
+    const closedMs = performance.now() - startedAtMs
+    await annotate(`${Math.round(closedMs)} ms`)
+    expect(reply).toMatchObject({ status: 'failed', error: { code: 'CLOSED', outcome: 'unknown' } })
+    expect(closedMs).toBeLessThan(longPauseMs - 150)
+  })
 
   it('is frozen, the control: a connection of amqplib does not close', async () => {
     await using raw = await rawChannel(server.url)

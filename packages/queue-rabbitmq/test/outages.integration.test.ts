@@ -10,12 +10,17 @@ import {
   waitUntil,
 } from '@multinode/testbed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { RabbitmqQueue } from '../src/index.ts'
 import { JobsRun } from './jobs-run.ts'
+import { newJob } from './new-job.ts'
 import { node } from './node.ts'
 import { rawChannel } from './raw-channel.ts'
-import { untilEmpty } from './settled-queue.ts'
+import { jobsIn, untilEmpty } from './settled-queue.ts'
 
 const callTimeoutMs = 1_000
+const definition = { name: 'jobs', hasPriorities: false }
+/** Of one queue. */
+const mostUnconfirmed = 10_000
 
 interface Outage {
   readonly name: string
@@ -99,9 +104,81 @@ describe.skipIf(!serversAvailable())('while RabbitMQ is away', { timeout: 180_00
     expect(await confirmed).toBe(true)
   })
 
+  it('(frozen) a delayed job whose way is still to be made was not sent', async () => {
+    await using one = await node(server.url, { clusterName: 'unmade' })
+    const line = await one.driver.open(definition, 10_000)
+    await expect(line.add([newJob(100)], 10_000)).resolves.toMatchObject([{ status: 'added' }])
+    await server.pause()
+    const replies = await line.add([newJob(1e6)], callTimeoutMs)
+    server.resume()
+    expect(replies).toMatchObject([{ status: 'failed', error: { code: 'TIMEOUT', outcome: 'not-sent' } }])
+  })
+
+  it('(short of memory) jobs are kept in bounds: exactly the surplus is refused, and was not sent', async () => {
+    await using one = await node(server.url, { clusterName: 'bounds' })
+    const line = await one.driver.open(definition, 10_000)
+    await server.memoryAlarm(true)
+    const surplus = 100
+    const adding = Array.from({ length: mostUnconfirmed + surplus }, () => line.add([newJob()], 60_000))
+    const refused = await Promise.all(adding.slice(mostUnconfirmed))
+    expect(refused).toHaveLength(surplus)
+    for (const [reply] of refused)
+      expect(reply).toMatchObject({ status: 'failed', error: { code: 'EXHAUSTED', outcome: 'not-sent' } })
+    await waitUntil('the server to block', () => {
+      return one.driver instanceof RabbitmqQueue && one.driver.native.state.status === 'blocked'
+    })
+    const there = await jobsIn(server, 'bounds.queue.jobs')
+    expect(there, 'the control: it takes no messages').toBeLessThan(mostUnconfirmed)
+    await server.memoryAlarm(false)
+    const kept = (await Promise.all(adding.slice(0, mostUnconfirmed))).flat()
+    expect(kept.filter(({ status }) => status === 'added')).toHaveLength(mostUnconfirmed)
+    expect(await jobsIn(server, 'bounds.queue.jobs')).toBe(mostUnconfirmed)
+  })
+
+  it('(short of memory) a worker is paused at once, although what became of its jobs cannot be sent', async () => {
+    await using one = await node(server.url, { clusterName: 'paused', callTimeoutMs: 30_000 })
+    const line = await one.driver.open(definition, 10_000)
+    const begun: string[] = []
+    let isHeld = true
+    let isDecided = false
+    const consumer = await line.consume(
+      { concurrency: 1, prefetch: 1, leaseMs: 30_000, maxCrashes: 3 },
+      {
+        async run({ record }) {
+          begun.push(record.id)
+          while (isHeld) await sleep(10)
+          isDecided = true
+          return { type: 'retry', delayMs: 0, isAttempt: true }
+        },
+        lost: () => {},
+        settleIgnored: () => {},
+        stalled: () => {},
+      },
+      10_000,
+    )
+    const job = newJob()
+    await line.add([job], 10_000)
+    await waitUntil('it to run', () => begun.length === 1)
+    await server.memoryAlarm(true)
+    isHeld = false
+    await waitUntil('it to be decided', () => isDecided)
+    const isPaused = await Promise.race([consumer.pause().then(() => true), sleep(3_000, false)])
+    const { waiting } = await line.counts(10_000)
+    await server.memoryAlarm(false)
+    expect(waiting, 'the control: no copy was sent').toBe(0)
+    expect(isPaused).toBe(true)
+    await waitUntil('the copy', async () => (await line.counts(10_000)).waiting === 1)
+    isHeld = true
+    await consumer.resume()
+    await waitUntil('it to run again', () => begun.length === 2)
+    isHeld = false
+    await consumer.close()
+    expect(begun).toEqual([job.record.id, job.record.id])
+  })
+
   const alarmMs = figure({ slice: 3_000, full: 60_000 })
 
-  it(`what is added, is to be tried again or is dead while it is short of memory is kept in bounds, and all of it goes on afterwards: ${alarmMs / 1_000} s`, async ({
+  it(`what is added, is to be tried again or is dead while it is short of memory is kept, and all of it goes on afterwards: ${alarmMs / 1_000} s`, async ({
     annotate,
   }) => {
     await using one = await node(server.url, { clusterName: 'alarm', callTimeoutMs: alarmMs + 30_000 })

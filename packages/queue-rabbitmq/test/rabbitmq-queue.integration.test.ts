@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type RabbitmqServer, serversAvailable, startRabbitmq, waitUntil } from '@multinode/testbed'
+import { UnrecoverableJobError } from '@multinode/core'
+import { type RabbitmqServer, serversAvailable, startRabbitmq, tcpProxy, waitUntil } from '@multinode/testbed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { tripOf } from '../src/delay-digits.ts'
 import { rabbitmqQueue, RabbitmqQueue } from '../src/index.ts'
+import { newJob } from './new-job.ts'
 import { node } from './node.ts'
 import { rawChannel } from './raw-channel.ts'
 import { jobsIn, untilEmpty } from './settled-queue.ts'
@@ -80,6 +82,9 @@ describe.skipIf(!serversAvailable())('queues on RabbitMQ', { timeout: 60_000 }, 
     await waitUntil('all to run', () => seen.length === 3)
     expect(seen).toEqual([2, 3, 1])
     await expect(queue.add(4, { delayMs: 1e9 })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    // It asks for levels that are there, and were not used before.
+    await queue.add(5, { delayMs: 500 })
+    await waitUntil('the last one to run', () => seen.includes(5))
     await using declaring = await node(server.urlOf('worker'), { clusterName })
     await expect(declaring.queues.open('others').add(1)).rejects.toMatchObject({ code: 'MISCONFIGURED' })
   })
@@ -115,6 +120,49 @@ describe.skipIf(!serversAvailable())('queues on RabbitMQ', { timeout: 60_000 }, 
       new Set([{ hello: 'world' }, '{"v":2}\n{}']),
     )
     for (const { failure } of letters) expect(failure.reason).toBe('invalid')
+  })
+
+  it('make a dead letter also of what is too large to be copied, which stops neither a worker nor a redrive of others', async () => {
+    await using one = await node(server.url, { clusterName: 'large' })
+    const queue = one.queues.open<string>('jobs')
+    const seen: unknown[] = []
+    await queue.process(({ payload }) => {
+      seen.push(payload)
+      if (payload === 'dead' && seen.length === 2) throw new UnrecoverableJobError('no')
+    })
+    await using raw = await rawChannel(server.url)
+    raw.channel.sendToQueue('large.queue.jobs', Buffer.alloc(9 * 1_048_576, 'x'))
+    await raw.channel.waitForConfirms()
+    await waitUntil('it to be dead', async () => (await queue.counts()).dead === 1)
+    expect(await queue.deadLetters.list()).toMatchObject([
+      { failure: { message: 'RabbitMQ gave it up: rejected.' } },
+    ])
+    await queue.add('ours')
+    await queue.add('dead')
+    await waitUntil('ours to be dead, too', async () => (await queue.counts()).dead === 2)
+    expect(await queue.deadLetters.redrive({ limit: 1 })).toBe(1)
+    await waitUntil('it to run again', () => seen.length === 3)
+    expect(seen).toEqual(['ours', 'dead', 'dead'])
+    await waitUntil('the large one to be back', async () => (await queue.counts()).dead === 1)
+  })
+
+  it('go on to be used when they are opened once more while the server is away', async () => {
+    await using proxy = await tcpProxy(server.port)
+    const url = `amqp://guest:guest@127.0.0.1:${proxy.port}`
+    await using one = await node(url, { clusterName: 'twice' })
+    const definition = { name: 'jobs', hasPriorities: false }
+    const line = await one.driver.open(definition, 5_000)
+    proxy.refuse()
+    proxy.reset()
+    await waitUntil('a second one to fail', async () => {
+      const opened = one.driver.open(definition, 100)
+      return opened.then(
+        () => false,
+        () => true,
+      )
+    })
+    proxy.refuse(false)
+    await expect(line.add([newJob()], 10_000)).resolves.toMatchObject([{ status: 'added' }])
   })
 
   it('keep what the policy of an operator ends, as a dead letter that says so', async () => {

@@ -1,11 +1,15 @@
 import { type RabbitmqServer, serversAvailable, startRabbitmq, waitUntil } from '@multinode/testbed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { newJob } from './new-job.ts'
 import { node } from './node.ts'
 import { rawChannel } from './raw-channel.ts'
 import { jobsIn } from './settled-queue.ts'
 
 const neighbours = 1_000
 const mebibyte = 1_048_576
+const definition = { name: 'jobs', hasPriorities: false }
+/** How many jobs of one call are on their way at once. */
+const window = 256
 
 describe.skipIf(!serversAvailable())('a job that cannot be taken', { timeout: 60_000 }, () => {
   let server: RabbitmqServer
@@ -85,6 +89,42 @@ describe.skipIf(!serversAvailable())('a job that cannot be taken', { timeout: 60
     await queue.process(({ payload }) => void seen.add(payload), { concurrency: 20 })
     await waitUntil('all to run', () => one.queues.stats().completed === added)
     expect(one.queues.stats()).toMatchObject({ failed: 0, dead: 0 })
+  })
+
+  it('because the time of its call is over, was not sent, and none that is sent later costs the others anything', async ({
+    annotate,
+  }) => {
+    await using one = await node(server.url, { clusterName: 'late' })
+    const line = await one.driver.open(definition, 10_000)
+    const timeoutMs = 200
+    const jobs = Array.from({ length: 50_000 }, () => newJob())
+    const replies = await line.add(jobs, timeoutMs)
+    const counts = { added: 0, unknown: 0, 'not-sent': 0 }
+    for (const reply of replies) {
+      if (reply.status !== 'failed') counts.added += 1
+      else counts[reply.error.outcome ?? 'unknown'] += 1
+    }
+    await annotate(JSON.stringify(counts))
+    expect(replies).toHaveLength(jobs.length)
+    expect(counts['not-sent'], 'the control: there was no time for all').toBeGreaterThan(window)
+    expect(counts.unknown).toBeLessThanOrEqual(window)
+    const there = await jobsIn(server, 'late.queue.jobs')
+    expect(there).toBeGreaterThanOrEqual(counts.added)
+    const none = await line.add(jobs.slice(0, window), 1)
+    const late = { status: 'failed', error: { code: 'TIMEOUT', outcome: 'not-sent' } }
+    for (const reply of none) expect(reply).toMatchObject(late)
+    await expect(line.add([newJob()], 5_000)).resolves.toMatchObject([{ status: 'added' }])
+    expect(await jobsIn(server, 'late.queue.jobs')).toBeLessThanOrEqual(counts.added + counts.unknown + 1)
+  })
+
+  it('because somebody has deleted its queue, and there is no time to make it again, was not sent', async () => {
+    await using one = await node(server.url, { clusterName: 'deleted-late' })
+    const line = await one.driver.open(definition, 10_000)
+    await expect(line.add([newJob()], 5_000)).resolves.toMatchObject([{ status: 'added' }])
+    await server.deleteQueue('deleted-late.queue.jobs')
+    const gone = { status: 'failed', error: { code: 'NOT_FOUND', outcome: 'not-sent' } }
+    await expect(line.add([newJob()], 450)).resolves.toMatchObject([gone])
+    await expect(line.add([newJob()], 5_000)).resolves.toMatchObject([{ status: 'added' }])
   })
 
   it('because somebody has deleted its queue, is taken all the same: the queue is made again, also for a delay, and its worker goes on', async () => {
