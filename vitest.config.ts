@@ -1,8 +1,10 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
-/** They take five minutes of two cores, most of them to start servers and processes: only in `pnpm chaos queue`. */
+/** Most of what they take is to start RabbitMQ and processes, which starves all tests beside them that look at the clock: only with the full figures (`pnpm chaos`). */
 const onlyFull = [
+  'packages/connection-rabbitmq/test/healing.integration.test.ts',
+  'packages/pubsub-rabbitmq/test/{broken-connections,frozen,restarts,slow-readers,three-servers}.integration.test.ts',
   'packages/queue-rabbitmq/test/{broken-connections,closing,dead-*,delays,outages,poison,redrives,refused-adds,restarts,taking-jobs,three-servers}.integration.test.ts',
 ]
 const isFull = process.env['MULTINODE_CHAOS'] === 'full'
