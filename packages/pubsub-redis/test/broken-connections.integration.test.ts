@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pluginContext } from '@multinode/core/testing'
 import {
+  CountingClock,
   faultless,
   figure,
   publishAt,
@@ -10,7 +12,6 @@ import {
   waitUntil,
 } from '@multinode/testbed'
 import { describe, expect, it } from 'vitest'
-import { CountingClock } from './counting-clock.ts'
 import { type Node, node } from './node.ts'
 import { allArrived, BarePubSub, publisher, watch } from './traffic.ts'
 
@@ -87,7 +88,7 @@ describe.skipIf(!serversAvailable()).concurrent('signals over connections that b
       await using server = await startRedis()
       await using proxy = await tcpProxy(server.port)
       await using sender = await node(server.url, { clusterName })
-      const clock = new CountingClock()
+      const clock = new CountingClock(pluginContext().clock)
       const one = await node(`redis://127.0.0.1:${proxy.port}`, { clusterName, clock })
       const checker = new SetChecker()
       await watch(checker, one)

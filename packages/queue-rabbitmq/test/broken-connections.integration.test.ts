@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pluginContext } from '@multinode/core/testing'
 import {
+  CountingClock,
   figure,
   publishAt,
   type RabbitmqServer,
@@ -13,7 +15,6 @@ import {
 } from '@multinode/testbed'
 import { type Channel, connect, type ConsumeMessage } from 'amqplib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { CountingClock } from './counting-clock.ts'
 import { heapUsed } from './heap.ts'
 import { JobsRun } from './jobs-run.ts'
 import { node } from './node.ts'
@@ -262,7 +263,7 @@ describe.skipIf(!serversAvailable())('jobs over connections that break', () => {
     `leave nothing behind: no connection, no handle, no timer and no memory after ${resets} resets`,
     { timeout: resets * 3_000 + 60_000 },
     async ({ annotate }) => {
-      const clock = new CountingClock()
+      const clock = new CountingClock(pluginContext().clock)
       const one = await node(url, { clusterName: 'resets', callTimeoutMs: 20_000, clock })
       const queue = one.queues.open<number>('jobs')
       let runs = 0

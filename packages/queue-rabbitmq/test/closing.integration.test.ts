@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Timer } from '@multinode/core'
+import { pluginContext } from '@multinode/core/testing'
 import {
+  CountingClock,
   figure,
   type RabbitmqServer,
   serversAvailable,
@@ -11,7 +13,6 @@ import {
   waitUntil,
 } from '@multinode/testbed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { CountingClock } from './counting-clock.ts'
 import { newJob } from './new-job.ts'
 import { node } from './node.ts'
 import { rawChannel } from './raw-channel.ts'
@@ -125,7 +126,7 @@ describe.skipIf(!serversAvailable())('a process whose RabbitMQ', { timeout: 1_20
   it('has a full queue closes at once, and tells of a job that was refused and waited to be sent again that it may have arrived', async ({
     annotate,
   }) => {
-    const clock = new PauseClock()
+    const clock = new PauseClock(pluginContext().clock)
     const one = await node(server.url, { clusterName: 'full', clock })
     const line = await one.driver.open({ name: 'jobs', hasPriorities: false }, 10_000)
     await server.ctl('set_policy', 'full', '^full\\.queue\\.', '{"max-length": 1}', '--apply-to', 'queues')

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pluginContext } from '@multinode/core/testing'
 import {
+  CountingClock,
   figure,
   publishAt,
   type SeededRandom,
@@ -12,7 +14,6 @@ import {
 } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
-import { CountingClock } from './counting-clock.ts'
 import { heapUsed } from './heap.ts'
 import { JobsRun } from './jobs-run.ts'
 import { node } from './node.ts'
@@ -148,7 +149,7 @@ describe.skipIf(!serversAvailable())('jobs over connections that break', () => {
     async ({ annotate }) => {
       await using server = await startRedis()
       await using proxy = await tcpProxy(server.port)
-      const clock = new CountingClock()
+      const clock = new CountingClock(pluginContext().clock)
       const one = await node(`redis://127.0.0.1:${proxy.port}`, { callTimeoutMs, clock })
       const queue = one.queues.open<number>('jobs')
       let runs = 0

@@ -1,3 +1,4 @@
+export { CountingClock } from './counting-clock.ts'
 export { figure } from './figure.ts'
 export type { ClaimedPort } from './ports.ts'
 export { claimPort } from './ports.ts'

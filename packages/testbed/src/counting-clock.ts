@@ -1,10 +1,22 @@
-import type { Clock, Timer } from '@multinode/core'
-import { pluginContext } from '@multinode/core/testing'
+/** As the `Clock` of core, on which the testbed does not depend. */
+interface Clock {
+  monotonicMs(): number
+  wallMs(): number
+  setTimer(callback: () => void, delayMs: number, kind: 'background' | 'foreground'): Timer
+}
 
-/** Knows how many timers are set. */
+interface Timer {
+  cancel(): void
+}
+
+/** A clock that knows how many of its timers are set. */
 export class CountingClock implements Clock {
   pending = 0
-  readonly #clock: Clock = pluginContext().clock
+  readonly #clock: Clock
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
 
   monotonicMs(): number {
     return this.#clock.monotonicMs()
