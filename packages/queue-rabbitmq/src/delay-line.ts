@@ -1,7 +1,7 @@
 import type { RabbitmqConnection, SupervisedChannel } from '@multinode/connection-rabbitmq'
-import { type Clock, isMultinodeError } from '@multinode/core'
+import { type Clock, isMultinodeError, MultinodeError, withDeadline } from '@multinode/core'
 import type { Channel } from 'amqplib'
-import { countdown } from './countdown.ts'
+import { countdown, isOver } from './countdown.ts'
 import { levelCount, passPattern, tickMs, waitPattern } from './delay-digits.ts'
 import type { ClusterNames } from './queue-names.ts'
 import { deliveryLimit, quorumQueue } from './topology.ts'
@@ -17,6 +17,7 @@ export class DelayLine {
   readonly #clock: Clock
   #channel: SupervisedChannel | undefined
   #ready = 0
+  #making: Promise<void> | undefined
 
   constructor(parts: {
     readonly connection: RabbitmqConnection
@@ -35,16 +36,13 @@ export class DelayLine {
     return level < this.#ready
   }
 
-  /** Makes all levels up to that one. */
+  /** Makes all levels up to that one, once for all who need them. */
   async prepare(level: number, timeoutMs: number): Promise<void> {
     const leftMs = countdown(this.#clock, timeoutMs)
-    // Without a setup, which would ask for a level that is missing on each new channel, at the cost of all others.
-    this.#channel ??= this.#connection.channel({ name: 'the delay line' })
-    await this.#channel.whenReady(timeoutMs)
-    if (this.has(level)) return
-    await this.#channel.run('declaring the delay line', leftMs(), (channel) =>
-      this.#declare(channel, this.#ready, level + 1),
-    )
+    while (!this.has(level)) {
+      if (this.#making === undefined) await this.#make(level, leftMs)
+      else await this.#waitForOther(this.#making, leftMs)
+    }
   }
 
   /** It may have been deleted: the next job looks. */
@@ -76,6 +74,35 @@ export class DelayLine {
 
   async close(): Promise<void> {
     await this.#channel?.close()
+  }
+
+  #make(level: number, leftMs: () => number): Promise<void> {
+    this.#making = this.#declareMissing(level, leftMs).finally(() => (this.#making = undefined))
+    return this.#making
+  }
+
+  async #declareMissing(level: number, leftMs: () => number): Promise<void> {
+    // Without a setup, which would ask for a level that is missing on each new channel, at the cost of all others.
+    this.#channel ??= this.#connection.channel({ name: 'the delay line' })
+    await this.#channel.whenReady(leftMs())
+    await this.#channel.run('declaring the delay line', leftMs(), (channel) =>
+      this.#declare(channel, this.#ready, level + 1),
+    )
+  }
+
+  /** Its failure is ours as well, unless it only had less time. */
+  async #waitForOther(making: Promise<void>, leftMs: () => number): Promise<void> {
+    await withDeadline(this.#clock, leftMs(), making, () => this.#late()).catch((error: unknown) => {
+      if (!isMultinodeError(error) || error.code !== 'TIMEOUT' || isOver(leftMs)) throw error
+    })
+  }
+
+  #late(): MultinodeError {
+    return new MultinodeError(
+      'TIMEOUT',
+      `RabbitMQ at ${this.#connection.address}: the delay line was not ready in time. Its queues are made at the first delay of their length; try again.`,
+      { capability: 'queue', backend: 'rabbitmq', outcome: 'not-sent' },
+    )
   }
 
   /** Shorter waits first: the longer ones end there. */

@@ -207,6 +207,17 @@ describe.skipIf(!serversAvailable())('queues on RabbitMQ', { timeout: 60_000 }, 
     await untilEmpty(server, 'long.queue.jobs')
   })
 
+  it('make the delay line once for all that are added at once', async () => {
+    await using one = await node(server.url, { clusterName: 'at-once' })
+    const queue = one.queues.open<number>('jobs')
+    await queue.add(0)
+    const before = await queueDeclarations(server)
+    const items = Array.from({ length: 200 }, (_, payload) => ({ payload, options: { delayMs: 700 } }))
+    expect((await queue.addMany(items)).every(({ status }) => status === 'added')).toBe(true)
+    // Three levels for seven ticks.
+    expect((await queueDeclarations(server)) - before).toBe(3)
+  })
+
   it('purge only what is delayed for them', async () => {
     await using one = await node(server.url, { clusterName: 'purge' })
     const [mine, other] = [one.queues.open<string>('mine'), one.queues.open<string>('other')]
@@ -220,3 +231,8 @@ describe.skipIf(!serversAvailable())('queues on RabbitMQ', { timeout: 60_000 }, 
     expect(seen).toEqual(['other 1500', 'other 2000', 'other 2600'])
   })
 })
+
+/** How many a server has answered since it began, of all clients. */
+async function queueDeclarations(server: RabbitmqServer): Promise<number> {
+  return Number(await server.evaluate('element(6, hd(ets:lookup(connection_churn_metrics, node())))'))
+}

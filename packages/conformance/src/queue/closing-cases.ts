@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
 import { settledWithin } from '../settled-within.ts'
 import {
+  addAll,
   aborted,
   deaf,
   Gate,
@@ -28,7 +29,7 @@ export const closingCases: readonly QueueCase[] = [
       const queue = one.queues.open<number>('jobs')
       const gate = new Gate()
       const worker = await queue.process(gate.pass, { concurrency: 2, prefetch: 10 })
-      await queue.addMany(range(1, 10).map((payload) => ({ payload })))
+      await addAll(queue, range(1, 10))
       await until('two run', () => gate.arrived.length === 2)
       const closing = worker.close()
       const other: unknown[] = []
@@ -102,7 +103,7 @@ export const closingCases: readonly QueueCase[] = [
         running.push(payload)
         return deaf()
       }, options)
-      await three.queues.open<number>('jobs').addMany(range(1, 20).map((payload) => ({ payload })))
+      await addAll(three.queues.open<number>('jobs'), range(1, 20))
       await until('three run', () => running.length === 3)
       expect(await settledWithin(closeMs, one.close())).toBeUndefined()
       const seen: unknown[] = []

@@ -1,5 +1,15 @@
 import { expect } from 'vitest'
-import { quietMs, range, soon, sorted, until, untilCounts, untilDead, untilEmpty } from './handling.ts'
+import {
+  addAll,
+  quietMs,
+  range,
+  soon,
+  sorted,
+  until,
+  untilCounts,
+  untilDead,
+  untilEmpty,
+} from './handling.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { QueueCase } from './queue-case.ts'
 import type { QueueNode } from './queue-world.ts'
@@ -160,7 +170,7 @@ export const deadLetterCases: readonly QueueCase[] = [
         seen.push(payload)
       }
       await queue.process(handler, { concurrency: 20 })
-      await queue.addMany(range(1, 500).map((payload) => ({ payload })))
+      await addAll(queue, range(1, 500))
       await until('all are given up', () => node.queues.stats().dead === 500)
       await untilEmpty(queue)
       isHealed = true

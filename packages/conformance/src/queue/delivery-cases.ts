@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { Gate, quietMs, range, refusal, sorted, until, untilEmpty } from './handling.ts'
+import { addAll, Gate, quietMs, range, refusal, sorted, until, untilEmpty } from './handling.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { QueueCase } from './queue-case.ts'
 
@@ -14,7 +14,7 @@ export const deliveryCases: readonly QueueCase[] = [
       const seen: unknown[] = []
       await runner.queues.open('jobs').process(({ payload }) => void seen.push(payload))
       for (const first of range(0, 9).map((hundred) => hundred * 100)) {
-        await queue.addMany(range(first, first + 89).map((payload) => ({ payload })))
+        await addAll(queue, range(first, first + 89))
         for (const payload of range(first + 90, first + 99)) await queue.add(payload)
       }
       await until('all arrived', () => seen.length >= 1_000, 20_000)
@@ -31,9 +31,7 @@ export const deliveryCases: readonly QueueCase[] = [
         await queues.open('jobs').process(({ payload }) => void seen.push(payload), { concurrency: 5 })
       }
       const adding = all.map(({ queues }, index) =>
-        queues
-          .open<number>('jobs')
-          .addMany(range(index * 200, index * 200 + 199).map((payload) => ({ payload }))),
+        addAll(queues.open<number>('jobs'), range(index * 200, index * 200 + 199)),
       )
       await Promise.all(adding)
       await until('all arrived', () => seen.length >= 600)
@@ -51,7 +49,7 @@ export const deliveryCases: readonly QueueCase[] = [
         const gate = gates[index] ?? new Gate()
         await queues.open('jobs').process(gate.pass)
       }
-      await one.queues.open<number>('jobs').addMany(range(1, 4).map((payload) => ({ payload })))
+      await addAll(one.queues.open<number>('jobs'), range(1, 4))
       await until('each runs one', () => gates.every(({ arrived }) => arrived.length === 1))
       expect(sorted(gates.flatMap(({ arrived }) => arrived))).toEqual([1, 2, 3, 4])
       for (const gate of gates) gate.open()
@@ -63,7 +61,7 @@ export const deliveryCases: readonly QueueCase[] = [
     async run(world) {
       const node = await world.node()
       const queue = node.queues.open<number>('jobs')
-      await queue.addMany(range(1, 60).map((payload) => ({ payload })))
+      await addAll(queue, range(1, 60))
       let [running, most, done] = [0, 0, 0]
       const handler = async (): Promise<void> => {
         running += 1
@@ -90,7 +88,7 @@ export const deliveryCases: readonly QueueCase[] = [
       const refused = await refusal(queue.process(gate.pass, { concurrency: maxConcurrency + 1 }))
       expect(refused).toMatchObject({ code: 'INVALID_ARGUMENT' })
       await queue.process(gate.pass, { concurrency: 0 })
-      await queue.addMany(range(1, count).map((payload) => ({ payload })))
+      await addAll(queue, range(1, count))
       await until('all run at once', () => gate.arrived.length === count)
       gate.open()
     },
@@ -138,7 +136,7 @@ export const deliveryCases: readonly QueueCase[] = [
     control: 'loses-every-seventh',
     async run(world) {
       const adder = await world.node()
-      await adder.queues.open<number>('jobs').addMany(range(1, 20).map((payload) => ({ payload })))
+      await addAll(adder.queues.open<number>('jobs'), range(1, 20))
       // Holds on to what was added while its node ends: the last one on memory would take all with it.
       const runner = await world.node()
       await adder.close()

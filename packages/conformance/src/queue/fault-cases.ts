@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isMultinodeError } from '@multinode/core'
 import { expect } from 'vitest'
 import { settledWithin } from '../settled-within.ts'
-import { Gate, quietMs, range, refusal, shortLeaseMs, until, untilEmpty } from './handling.ts'
+import { addAll, Gate, quietMs, range, refusal, shortLeaseMs, until, untilEmpty } from './handling.ts'
 import type { QueueCase } from './queue-case.ts'
 import type { QueueNode, QueueWorld } from './queue-world.ts'
 
@@ -124,7 +124,7 @@ export const faultCases: readonly QueueCase[] = [
       const options = { concurrency: 10, leaseMs: 2 * shortLeaseMs }
       await one.queues.open('jobs').process(gate.pass, options)
       const queue = two.queues.open<number>('jobs')
-      await queue.addMany(range(1, 30).map((payload) => ({ payload })))
+      await addAll(queue, range(1, 30))
       await until('ten run', () => gate.arrived.length >= 10)
       await whileFrozen(world, async () => {
         gate.open()
@@ -194,7 +194,7 @@ export const faultCases: readonly QueueCase[] = [
         }, options)
       }
       const queue = one.queues.open<number>('jobs')
-      await queue.addMany(range(1, 40).map((payload) => ({ payload })))
+      await addAll(queue, range(1, 40))
       await until('ten run', () => gate.arrived.length >= 10)
       await world.faults.cutConnections?.()
       await sleep(quietMs)

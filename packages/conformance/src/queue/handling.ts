@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DeadLetter, Job, Queue, QueueCounts, QueueFeatures } from '@multinode/core'
+import type { AddOptions, DeadLetter, Job, Queue, QueueCounts, QueueFeatures } from '@multinode/core'
 import type { QueueWorld } from './queue-world.ts'
 
 const everyMs = 10
@@ -107,6 +107,16 @@ export function sorted(payloads: readonly unknown[]): unknown[] {
 /** What a call rejects with; what it resolves with where it should not. */
 export function refusal(work: Promise<unknown>): Promise<unknown> {
   return work.catch((error: unknown) => error)
+}
+
+/** Rejects where one of them was not added: nothing would wait for it in vain. */
+export async function addAll<T>(
+  queue: Pick<Queue<T>, 'addMany'>,
+  payloads: readonly T[],
+  options: AddOptions = {},
+): Promise<void> {
+  const results = await queue.addMany(payloads.map((payload) => ({ payload, options })))
+  for (const result of results) if (result.status === 'failed') throw result.error
 }
 
 type Ability = 'dedupe' | 'lookup' | 'progress' | 'clusterPause' | 'exactCounts'

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Job } from '@multinode/core'
 import { expect } from 'vitest'
 import {
+  addAll,
   Gate,
   quietMs,
   range,
@@ -32,9 +33,9 @@ export const steeringCases: readonly QueueCase[] = [
       await untilDead(queue, 2)
       await queue.add('running')
       await until('one runs', () => gate.arrived.length === 1)
-      await queue.addMany(range(1, 3).map(() => ({ payload: 'waiting' })))
+      await addAll(queue, ['waiting', 'waiting', 'waiting'])
       const options = { delayMs: 600_000 }
-      await queue.addMany(range(1, 4).map(() => ({ payload: 'delayed', options })))
+      await addAll(queue, ['delayed', 'delayed', 'delayed', 'delayed'], options)
       const counts = await untilCounts(queue, { waiting: 3, active: 1, delayed: 4, dead: 2 })
       if (adder.driver.features.exactCounts) {
         expect(counts).toMatchObject({ waiting: 3, active: 1, delayed: 4, dead: 2 })
@@ -74,7 +75,7 @@ export const steeringCases: readonly QueueCase[] = [
       await queue.add(1)
       await until('it runs', () => gate.arrived.length === 1)
       await queue.pause('node')
-      await queue.addMany(range(2, 5).map((payload) => ({ payload })))
+      await addAll(queue, range(2, 5))
       gate.open()
       await until('the running one ended', () => one.queues.stats().completed === 1)
       await sleep(quietMs)
@@ -118,7 +119,7 @@ export const steeringCases: readonly QueueCase[] = [
       const node = await world.node()
       const queue = node.queues.open<number>('jobs')
       await queue.pause('node')
-      await queue.addMany(range(1, 3).map((payload) => ({ payload })))
+      await addAll(queue, range(1, 3))
       const seen: unknown[] = []
       await queue.process(({ payload }) => void seen.push(payload))
       await sleep(quietMs)
@@ -164,7 +165,7 @@ export const steeringCases: readonly QueueCase[] = [
       await two.queues.open('jobs').pause('cluster')
       const three = await world.node()
       await three.queues.open('jobs').process(quick)
-      await queue.addMany(range(1, 5).map((payload) => ({ payload })))
+      await addAll(queue, range(1, 5))
       await sleep(quietMs)
       gate.open()
       await until('the running one ended', () => one.queues.stats().completed === 1)
@@ -191,7 +192,7 @@ export const steeringCases: readonly QueueCase[] = [
       })
       const worker = await other.queues.open('jobs').process(({ payload }) => void others.push(payload))
       const queue = other.queues.open<number>('jobs')
-      await queue.addMany(range(1, 60).map((payload) => ({ payload })))
+      await addAll(queue, range(1, 60))
       await until('the other node ran them', () => others.length >= 60)
       await untilEmpty(queue)
       expect([own, others.length]).toEqual([[], 60])
@@ -212,7 +213,7 @@ export const steeringCases: readonly QueueCase[] = [
       const options = { idle: () => isIdle, concurrency: 1, prefetch: 20, maxCrashes: 0 }
       await busy.queues.open('jobs').process(gate.pass, options)
       const queue = other.queues.open<number>('jobs')
-      await queue.addMany(range(1, 20).map((payload) => ({ payload })))
+      await addAll(queue, range(1, 20))
       await until('one runs', () => gate.arrived.length === 1)
       isIdle = false
       const seen: unknown[] = []
@@ -245,7 +246,10 @@ export const steeringCases: readonly QueueCase[] = [
       await untilDead(queue, 1)
       await queue.add('running')
       await until('one runs', () => gate.arrived.length === 1)
-      await queue.addMany(range(1, 7).map(() => ({ payload: 'waiting' })))
+      await addAll(
+        queue,
+        range(1, 7).map(() => 'waiting'),
+      )
       await untilCounts(queue, { waiting: 7 })
       expect([7, null]).toContain(await queue.purge())
       gate.open()
@@ -286,7 +290,7 @@ export const steeringCases: readonly QueueCase[] = [
       const queue = adder.queues.open<number>('jobs')
       expect(await queue.drain()).toBe(true)
       await queue.add(0, { delayMs: 600_000 })
-      await queue.addMany(range(1, 3).map((payload) => ({ payload })))
+      await addAll(queue, range(1, 3))
       expect(await queue.drain({ timeoutMs: 200 })).toBe(false)
       const gate = new Gate()
       await runner.queues.open('jobs').process(gate.pass, { concurrency: 3 })

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Job, isMultinodeError } from '@multinode/core'
 import { expect } from 'vitest'
 import {
+  addAll,
   aborted,
   deaf,
   Gate,
@@ -79,7 +80,7 @@ export const timeCases: readonly QueueCase[] = [
         )
       }
       const queue = adder.queues.open<number>('jobs')
-      await queue.addMany(range(1, 200).map((payload) => ({ payload, options: { runAt: new Date(dueMs) } })))
+      await addAll(queue, range(1, 200), { runAt: new Date(dueMs) })
       await until('all ran', () => seen.length >= 200)
       await untilEmpty(queue)
       expect(sorted(seen)).toEqual(range(1, 200))
