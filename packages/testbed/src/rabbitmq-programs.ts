@@ -1,5 +1,4 @@
-import { globSync, realpathSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { findProgram } from './find-program.ts'
 import { lookIn, searchFolders, thisHost } from './host.ts'
 
@@ -10,8 +9,6 @@ export interface RabbitmqPrograms {
   readonly epmd: string
   /** Evaluates an expression in a node within milliseconds, where rabbitmqctl needs a second to start. */
   readonly erlCall: string
-  /** Where most of the server's code is: for Erlang to look there first. */
-  readonly codeFolders: readonly string[]
 }
 
 /** rabbitmq-server, and what its package and its Erlang bring along: beside it, else on PATH. */
@@ -28,11 +25,5 @@ export async function rabbitmqPrograms(): Promise<RabbitmqPrograms> {
     ctl: beside('rabbitmqctl'),
     epmd: beside('epmd'),
     erlCall: beside('erl_call'),
-    codeFolders: codeFolders(server),
   }
-}
-
-function codeFolders(server: string): string[] {
-  const plugins = join(dirname(realpathSync(server)), '../plugins')
-  return globSync(join(plugins, '{rabbit,rabbit_common,ra,osiris}-*/ebin'))
 }

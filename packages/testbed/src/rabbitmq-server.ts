@@ -6,6 +6,7 @@ import { claimPort } from './ports.ts'
 import { type Exit, type LocalProcess, startProcess } from './process.ts'
 import { type ProcessState, processState } from './process-state.ts'
 import { definitions, guest, normalWatermark, rabbitmqConfig, type RabbitmqUser } from './rabbitmq-config.ts'
+import { rabbitmqHome } from './rabbitmq-home.ts'
 import { credentials } from './redis-server.ts'
 import { temporaryFolder } from './temp-folder.ts'
 import { testCa, type TlsFiles } from './test-ca.ts'
@@ -64,7 +65,7 @@ async function prepare(
   const certificates = options.tls && (await testCa())
   const { port } = owned.adopt(await claimPort(), ({ release }) => release())
   const { port: distributionPort } = owned.adopt(await claimPort(), ({ release }) => release())
-  const { server: binaryPath, codeFolders } = network.programs
+  const { server: binaryPath } = network.programs
   const { path: folder } = owned.adopt(temporaryFolder('rabbitmq'), ({ remove }) => remove())
   const file = (name: string) => join(folder, name)
 
@@ -75,6 +76,7 @@ async function prepare(
   writeFileSync(file('rabbitmq.conf'), rabbitmqConfig({ port, tls, definitionsFile, lines }))
   if (advancedConfig !== undefined) writeFileSync(file('advanced.config'), advancedConfig)
   writeFileSync(file('enabled_plugins'), `[${plugins.join()}].\n`)
+  writeFileSync(file('rabbitmq-env.conf'), rabbitmqHome(binaryPath, file('programs'), plugins))
 
   const name = `${shortName}@localhost`
   const node = new ErlangNode(network, name, file('home'), {
@@ -102,8 +104,6 @@ async function prepare(
       // One scheduler: several nodes share few cores.
       '+S 1:1',
       '-kernel inet_dist_use_interface {127,0,0,1}',
-      // Each of its modules is looked for in more than a hundred folders: a second less of a start of six.
-      ...(codeFolders.length > 0 ? ['-pa', ...codeFolders] : []),
     ].join(' '),
   })
   return new RabbitmqServer(
