@@ -8,14 +8,15 @@ const onlyFull = [
   'packages/queue-rabbitmq/test/{broken-connections,closing,dead-*,delays,outages,poison,redrives,refused-adds,restarts,taking-jobs,three-servers}.integration.test.ts',
 ]
 const isFull = process.env['MULTINODE_CHAOS'] === 'full'
-const withServers = { globalSetup: ['packages/testbed/src/global-setup.ts'], hookTimeout: 60_000 }
+const withServers = { globalSetup: ['packages/testbed/src/global-setup.ts'], hookTimeout: 150_000 }
 
 export default defineConfig({
   test: {
     // Most tests wait for servers: with one worker a core, a machine with two cores would be idle for a third of the time. With four workers on it tests that look at the clock fail.
     maxWorkers: Math.max(3, availableParallelism() - 1),
     // Against hanging, with room for a busy machine: a test that starts a process takes a second where nothing else runs.
-    testTimeout: 20_000,
+    testTimeout: 60_000,
+    setupFiles: ['packages/testbed/src/test-setup.ts'],
     coverage: { provider: 'v8', include: ['packages/*/src/**'], reporter: ['text', 'json-summary'] },
     projects: [
       // No servers: runs anywhere in seconds.

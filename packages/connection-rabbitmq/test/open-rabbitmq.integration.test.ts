@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { pluginContext } from '@multinode/core/testing'
-import { type RabbitmqServer, serversAvailable, startRabbitmq } from '@multinode/testbed'
+import { type RabbitmqServer, serversAvailable, startRabbitmq, stolenMs } from '@multinode/testbed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openRabbitmq, type RabbitmqOptions } from '../src/index.ts'
 import { openWith } from './open-with.ts'
@@ -65,7 +65,7 @@ describe.skipIf(!serversAvailable())('opening a connection', () => {
     const { error, ms } = await settled(openRabbitmq({ url: 'amqp://127.0.0.1:1' }, context))
     expect(error).toMatchObject({ code: 'UNAVAILABLE' })
     expect(String(error)).toContain('was not reached within 1500 ms: connect ECONNREFUSED')
-    expect(ms).toBeLessThan(3_000)
+    expect(ms).toBeLessThan(3_000 + stolenMs())
   })
 
   it.each<readonly [string, () => RabbitmqOptions, string]>([
@@ -101,6 +101,6 @@ describe.skipIf(!serversAvailable())('opening a connection', () => {
     expect(error).toMatchObject({ code: 'MISCONFIGURED', backend: 'rabbitmq', outcome: 'not-sent' })
     expect(String(error)).toContain(advice)
     expect(inspect(error, { depth: 9 })).not.toContain(secret)
-    expect(ms).toBeLessThan(5_000)
+    expect(ms).toBeLessThan(5_000 + stolenMs())
   })
 })

@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { inspect } from 'node:util'
 import { isMultinodeError } from '@multinode/core'
-import { type RedisServer, waitUntil } from '@multinode/testbed'
+import { type RedisServer, stolenMs, waitUntil } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { type RedisClient, type RedisConnection, RedisScript } from '../src/index.ts'
 import { type Settled, settled } from './settled.ts'
@@ -67,9 +67,9 @@ export class Load implements Disposable {
     this.#timer = setInterval(() => this.#askThree(), everyMs)
   }
 
-  /** How late a timer of this process was at worst: none of its calls can settle more exactly. */
+  /** How late a timer of this process was at worst, and what the host took: none of its calls can settle more exactly. */
   get latenessMs(): number {
-    return this.#lateness.max / 1e6
+    return this.#lateness.max / 1e6 + stolenMs()
   }
 
   failed(): Question[] {

@@ -1,4 +1,11 @@
-import { type RedisServer, serversAvailable, startCluster, startRedis, waitUntil } from '@multinode/testbed'
+import {
+  type RedisServer,
+  serversAvailable,
+  startCluster,
+  startRedis,
+  stolenMs,
+  waitUntil,
+} from '@multinode/testbed'
 import { Cluster, Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import type { RedisConnection, RedisOptions } from '../src/index.ts'
@@ -90,7 +97,7 @@ describe.skipIf(!serversAvailable()).concurrent('a duplicate that resends', { ti
     await waitUntil('it to be down', () => resending.client.status !== 'ready')
     const waiting = settled(resending.client.call('PING'))
     const { ms } = await settled(resending.close())
-    expect(ms).toBeLessThan(500)
+    expect(ms).toBeLessThan(500 + stolenMs())
     expect((await waiting).error).toBeInstanceOf(Error)
   })
 })
@@ -107,7 +114,7 @@ describe.skipIf(!serversAvailable())('what a library sends on the client', () =>
     await server.pause()
     const late = await settled(connection.run('PING', 200, () => connection.client.ping()))
     expect(late.error).toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' })
-    expect(late.ms).toBeLessThan(400)
+    expect(late.ms).toBeLessThan(400 + stolenMs())
     server.resume()
   })
 })

@@ -1,6 +1,14 @@
 import { inspect } from 'node:util'
 import { type Cluster, createCluster } from '@multinode/core'
-import { claimPort, serversAvailable, spawnNode, startRedis, tcpProxy, waitUntil } from '@multinode/testbed'
+import {
+  claimPort,
+  serversAvailable,
+  spawnNode,
+  startRedis,
+  stolenMs,
+  tcpProxy,
+  waitUntil,
+} from '@multinode/testbed'
 import { describe, expect, it } from 'vitest'
 
 const connectTimeoutMs = 1_500
@@ -53,7 +61,7 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with the lock on 
     expect(error).toMatchObject({ code: 'MISCONFIGURED' })
     expect(String(error)).toContain('LOCK_ADAPTER_REDIS_URL')
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('wr0ng')
-    expect(ms).toBeLessThan(connectTimeoutMs)
+    expect(ms).toBeLessThan(connectTimeoutMs + stolenMs())
   })
 
   it.each([
@@ -66,7 +74,7 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with the lock on 
     expect(String(error)).toContain('REDIS_URL=')
     expect(String(error)).toContain(reason)
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('wr0ng')
-    expect(ms).toBeLessThan(connectTimeoutMs)
+    expect(ms).toBeLessThan(connectTimeoutMs + stolenMs())
   })
 
   it('rejects within connectTimeoutMs, with the reason, when nobody listens', async () => {
@@ -78,7 +86,7 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with the lock on 
     free.release()
     expect(error).toMatchObject({ code: 'UNAVAILABLE' })
     expect(String(error)).toMatch(/\(REDIS_URL\) .* connect ECONNREFUSED/)
-    expect(ms).toBeLessThan(connectTimeoutMs * 1.1)
+    expect(ms).toBeLessThan(connectTimeoutMs * 1.1 + stolenMs())
   })
 
   it('rejects within connectTimeoutMs, with the reason, when nobody answers', async () => {
@@ -91,7 +99,7 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with the lock on 
     })
     expect(error).toMatchObject({ code: 'UNAVAILABLE' })
     expect(String(error)).toMatch(/\(REDIS_URL\) .* does not answer/)
-    expect(ms).toBeLessThan(connectTimeoutMs * 1.1)
+    expect(ms).toBeLessThan(connectTimeoutMs * 1.1 + stolenMs())
   })
 
   describe.concurrent('health', () => {
@@ -151,9 +159,9 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with the lock on 
       closer.send('close')
       const [, closedAfterMs, end] = (await closer.nextLine('closed')).split(' ')
       expect(end).toBe(waiter)
-      expect(Number(closedAfterMs)).toBeLessThan(ms)
+      expect(Number(closedAfterMs)).toBeLessThan(ms + stolenMs())
       const [, endedAfterMs] = (await closer.nextLine('ended')).split(' ')
-      expect(Number(endedAfterMs)).toBeLessThan(500)
+      expect(Number(endedAfterMs)).toBeLessThan(500 + stolenMs())
       expect(await closer.exited).toEqual({ code: 0, signal: null })
     })
   })

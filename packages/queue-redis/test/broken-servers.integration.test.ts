@@ -6,6 +6,7 @@ import {
   serversAvailable,
   startRedis,
   startSentinel,
+  stolenMs,
   waitUntil,
 } from '@multinode/testbed'
 import { Queue as BullQueue, Worker as BullWorker } from 'bullmq'
@@ -49,7 +50,7 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is away', { timeout
       const [first] = await queue.addMany([{ payload: 1 }, { payload: 2 }])
       expect(single.error).toMatchObject({ outcome, retryable: true })
       expect(first).toMatchObject({ status: 'failed', error: { outcome, retryable: true } })
-      expect(single.ms).toBeLessThan(callTimeoutMs * 1.1 + 100)
+      expect(single.ms).toBeLessThan(callTimeoutMs * 1.1 + 100 + stolenMs())
       if (state === 'frozen') server.resume()
     },
   )
@@ -77,9 +78,9 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is away', { timeout
       ])
       for (const { error, ms } of closed) {
         expect(error).toBeUndefined()
-        expect(ms).toBeLessThan(200 + 1_000)
+        expect(ms).toBeLessThan(200 + 1_000 + stolenMs())
       }
-      expect((await timed(one.close())).ms).toBeLessThan(1_500)
+      expect((await timed(one.close())).ms).toBeLessThan(1_500 + stolenMs())
       if (state === 'frozen') server.resume()
     },
   )
@@ -140,7 +141,7 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is away', { timeout
     await server.pause()
     const frozenAtMs = performance.now()
     await waitUntil('it to be told', () => reasons.length > 0)
-    expect(performance.now() - frozenAtMs).toBeLessThan(leaseMs * 1.25 + 500)
+    expect(performance.now() - frozenAtMs).toBeLessThan(leaseMs * 1.25 + 500 + stolenMs())
     expect(reasons).toEqual(['lock-lost'])
     server.resume()
     await waitUntil('it to run again', () => runs === 2)
@@ -290,7 +291,7 @@ describe.skipIf(!serversAvailable()).concurrent('a worker', { timeout: 240_000 }
     const promotedAtMs = performance.now()
     await queue.add('after')
     await waitUntil('it to run', () => seen.includes('after'), { deadlineMs: 20_000 })
-    expect(performance.now() - promotedAtMs).toBeLessThan(10_000)
+    expect(performance.now() - promotedAtMs).toBeLessThan(10_000 + stolenMs())
     expect(one.reported.filter((error) => !isMultinodeError(error) || !error.retryable)).toEqual([])
   })
 })

@@ -79,7 +79,7 @@ export class NodeChild {
    * without `match`, the first unread line. Other lines stay unread, for other calls. Rejects with all output
    * after `deadlineMs`, or when the child has ended without such a line.
    */
-  async nextLine(match: string | RegExp = '', deadlineMs = 10_000): Promise<string> {
+  async nextLine(match: string | RegExp = '', deadlineMs = 30_000): Promise<string> {
     return await this.#lines.take(match, deadlineMs, (reason) => {
       const wanted = match === '' ? 'no line' : `no line with ${match}`
       return new Error(

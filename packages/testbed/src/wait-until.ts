@@ -16,7 +16,7 @@ export interface WaitOptions {
 export async function waitUntil<T>(
   what: string,
   probe: () => T | Promise<T>,
-  { deadlineMs = 10_000, everyMs = 25 }: WaitOptions = {},
+  { deadlineMs = 30_000, everyMs = 25 }: WaitOptions = {},
 ): Promise<NonNullable<T>> {
   const endMs = performance.now() + deadlineMs
   let lastError: Error | undefined

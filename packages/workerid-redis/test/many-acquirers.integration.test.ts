@@ -1,4 +1,4 @@
-import { type NodeChild, serversAvailable, spawnNode, startRedis } from '@multinode/testbed'
+import { type NodeChild, serversAvailable, spawnNode, startRedis, stolenMs } from '@multinode/testbed'
 import type { WorkerHolder } from '@multinode/core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -43,7 +43,7 @@ describe.skipIf(!serversAvailable())('64 who want one of 32 worker ids at the sa
     expect(details.filter((each) => !isTrue(each?.retryAfterMs))).toEqual([])
     expect(details.filter((each) => holdersIn(each?.holders) !== range)).toEqual([])
     // Seconds for what takes a tenth of one on an idle machine: nobody waited for a lease to end.
-    expect(tookMs).toBeLessThan(10_000)
+    expect(tookMs).toBeLessThan(10_000 + stolenMs())
   })
 
   it('the control: some get the same one where they look first and take it then', async () => {

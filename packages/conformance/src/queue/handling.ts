@@ -20,7 +20,7 @@ export const takeoverMs = 20_000
 export async function until(
   what: string,
   isSo: () => boolean | Promise<boolean>,
-  patienceMs = 10_000,
+  patienceMs = 30_000,
 ): Promise<void> {
   const untilMs = performance.now() + patienceMs
   while (!(await isSo())) {
