@@ -1,13 +1,13 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
-/** Most of what they take is to start RabbitMQ and processes, which starves all tests beside them that look at the clock: only with the full figures (`pnpm chaos`). */
+/** Most of what they take is to start RabbitMQ and processes, which starves all tests beside them that look at the clock: only with the full figures (`pnpm chaos`), or in slices with `MULTINODE_CHAOS=slice`. */
 const onlyFull = [
   'packages/connection-rabbitmq/test/healing.integration.test.ts',
   'packages/pubsub-rabbitmq/test/{broken-connections,frozen,restarts,slow-readers,three-servers}.integration.test.ts',
   'packages/queue-rabbitmq/test/{broken-connections,closing,dead-*,delays,outages,poison,redrives,refused-adds,restarts,taking-jobs,three-servers}.integration.test.ts',
 ]
-const isFull = process.env['MULTINODE_CHAOS'] === 'full'
+const isChaos = process.env['MULTINODE_CHAOS'] !== undefined
 const withServers = { globalSetup: ['packages/testbed/src/global-setup.ts'], hookTimeout: 150_000 }
 
 export default defineConfig({
@@ -37,7 +37,7 @@ export default defineConfig({
           ...withServers,
           name: 'integration',
           include: ['packages/*/test/**/*.integration.test.ts', 'apps/demo/test/**/*.test.ts'],
-          exclude: isFull ? [] : onlyFull,
+          exclude: isChaos ? [] : onlyFull,
         },
       },
       // Publish to a local registry, install into an empty host, run it.
