@@ -66,9 +66,10 @@ export class SetChecker {
     return this.#witnesses.map((witness) => witness.finding(this.#fates))
   }
 
-  /** Resolves when each acknowledged one was seen or covered by a gap; else what is missing after the deadline is lost. */
+  /** Resolves when the fate of each is known, and each acknowledged one was seen or covered by a gap; else what is missing after the deadline is lost. */
   async arrived(deadlineMs = 15_000): Promise<Finding[]> {
-    const isComplete = (): boolean => this.findings().every(({ silent }) => silent === 0)
+    const isComplete = (): boolean =>
+      this.count('pending') === 0 && this.findings().every(({ silent }) => silent === 0)
     await waitUntil('all to arrive', isComplete, { deadlineMs }).catch(() => {})
     return this.findings()
   }
