@@ -260,7 +260,7 @@ export class BusReader {
     const before = this.#anchor?.offset
     if (offset !== undefined) this.#anchor = { offset, id }
     if (this.#phase === 'seeking') return this.#reachEnd()
-    if (id === this.#hello) this.#judgeMissing()
+    if (id === this.#hello) this.#judgeMissing(offset, before)
     return message.kind === 'signal' ? this.#follow(message, before) : undefined
   }
 
@@ -287,11 +287,11 @@ export class BusReader {
   }
 
   /** The hello has come that was sent behind what is missing. */
-  #judgeMissing(): void {
+  #judgeMissing(offset: number | undefined, before: number | undefined): void {
     const isLost = [...this.#missing].some(([source, accepted]) => this.#ledger.isBehind(source, accepted))
     this.#missing.clear()
     if (!isLost) return
-    this.#lose('queue-lost')
+    this.#lose(reasonOf(offset, before))
     void this.#sendHello()
   }
 
@@ -302,9 +302,7 @@ export class BusReader {
     if (sequence === 0) return signal
     const { isNext, missed } = this.#ledger.take(source, sequence, firstUnaccepted)
     if (missed === 0) return isNext ? signal : undefined
-    // A stream that is cut under its reader goes on with a later segment. One offset is left out at the begin of each segment anyway.
-    const isRewind = offset !== undefined && offset === (before ?? 0) + 1
-    this.#lose(isRewind ? 'rewind' : 'trimmed')
+    this.#lose(reasonOf(offset, before))
     void this.#sendHello()
     return undefined
   }
@@ -314,4 +312,11 @@ export class BusReader {
     this.#gap ??= { reason, missed: undefined }
     this.#phase = 'seeking'
   }
+}
+
+/** Why something is missing between two messages that were read one after the other. */
+function reasonOf(offset: number | undefined, before: number | undefined): GapReason {
+  // A stream that is cut under its reader goes on with a later segment. One offset is left out at the begin of each segment anyway.
+  const isRewind = offset !== undefined && offset === (before ?? 0) + 1
+  return isRewind ? 'rewind' : 'trimmed'
 }
