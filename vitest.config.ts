@@ -3,8 +3,7 @@ import { defineConfig } from 'vitest/config'
 
 /** Most of what they take is to start RabbitMQ and processes, which starves all tests beside them that look at the clock: only with the full figures (`pnpm chaos`), or in slices with `MULTINODE_CHAOS=slice`. */
 const onlyFull = [
-  'packages/connection-rabbitmq/test/healing.integration.test.ts',
-  'packages/pubsub-rabbitmq/test/{broken-connections,frozen,restarts,slow-readers,three-servers}.integration.test.ts',
+  'packages/pubsub-rabbitmq/test/{restarts,three-servers}.integration.test.ts',
   'packages/queue-rabbitmq/test/{broken-connections,closing,dead-*,delays,outages,poison,redrives,refused-adds,restarts,taking-jobs,three-servers}.integration.test.ts',
 ]
 const isChaos = process.env['MULTINODE_CHAOS'] !== undefined
