@@ -109,7 +109,7 @@ export function refusal(work: Promise<unknown>): Promise<unknown> {
   return work.catch((error: unknown) => error)
 }
 
-/** Rejects where one of them was not added: nothing would wait for it in vain. */
+/** Rejects with the reason where one of them was not added, so that no case waits for it in vain. */
 export async function addAll<T>(
   queue: Pick<Queue<T>, 'addMany'>,
   payloads: readonly T[],
