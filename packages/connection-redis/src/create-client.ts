@@ -1,5 +1,6 @@
 import type { PluginContext } from '@multinode/core'
-import { Cluster, Redis, type RedisOptions as IoredisOptions } from 'ioredis'
+import { Cluster, type Redis, type RedisOptions as IoredisOptions } from 'ioredis'
+import { BatchingRedis } from './batching-redis.ts'
 import type { RedisTarget } from './redis-target.ts'
 import { RotatingCluster, RotatingRedis } from './rotating-clients.ts'
 import type { RotatingPassword } from './rotating-password.ts'
@@ -46,7 +47,7 @@ export function createServerClient(parts: ClientParts): Redis {
   const { socketPath, endpoints, mode, db } = target
   const place = socketPath === undefined ? endpoints[0] : { path: socketPath }
   const options = { ...commonOptions(parts), ...(mode === 'sentinel' ? sentinelOptions(parts) : place), db }
-  return password === undefined ? new Redis(options) : new RotatingRedis(options, password)
+  return password === undefined ? new BatchingRedis(options) : new RotatingRedis(options, password)
 }
 
 /** How long to wait before an attempt, of which there were so many before: doubled each time, with jitter. */

@@ -1,5 +1,4 @@
 import { type Clock, type Closable, isMultinodeError, MultinodeError, pause } from '@multinode/core'
-import { batchWrites } from './batch-writes.ts'
 import { closeMs, type RedisClient } from './create-client.ts'
 import { Deadlines } from './deadlines.ts'
 import type { FailoverWatch } from './failover-watch.ts'
@@ -245,7 +244,6 @@ export class RedisConnection implements Closable {
       } catch (error) {
         fail(error)
       }
-      if (this.#ownsClient) batchWrites(client)
     })
   }
 

@@ -1,4 +1,5 @@
-import { Cluster, Redis } from 'ioredis'
+import { Cluster, type Redis } from 'ioredis'
+import { BatchingRedis } from './batching-redis.ts'
 import type { ClusterOptions, ServerOptions } from './create-client.ts'
 import type { RedisEndpoint } from './redis-target.ts'
 import type { RotatingPassword } from './rotating-password.ts'
@@ -7,7 +8,7 @@ import type { RotatingPassword } from './rotating-password.ts'
 // `lazyConnect`, because their constructors do not have the password yet.
 
 /** For one server, also behind Sentinels. */
-export class RotatingRedis extends Redis {
+export class RotatingRedis extends BatchingRedis {
   readonly #password: RotatingPassword
   #isEnded = false
 

@@ -2,7 +2,6 @@ import { toDriverError } from '../errors/to-driver-error.ts'
 import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
 import type { CapabilityContext } from './capability-context.ts'
 import { pause } from './clock.ts'
-import { withDeadline } from './deadline.ts'
 import { randomBetween } from './random.ts'
 
 const minPauseMs = 100
@@ -22,20 +21,29 @@ export class DriverCalls {
     this.#context = context
   }
 
-  async call<T>(operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  // Not async, and nor is `insist` while all goes well: each layer of that costs as much as a timer.
+  call<T>(operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
     const { capability, backend, clock } = this.#context
-    try {
-      return await withDeadline(clock, timeoutMs * 1.05, work(), () => {
-        return new MultinodeError(
-          'TIMEOUT',
-          `${capability} on ${backend}: ${operation} was not answered within ${timeoutMs} ms. ` +
-            'It may still take effect; check the backend, then try again.',
-          { capability, backend, outcome: 'unknown', details: { operation, timeoutMs } },
-        )
-      })
-    } catch (error) {
-      throw toDriverError(error, { capability, backend, operation })
-    }
+    return new Promise((resolve, reject) => {
+      const timer = clock.setTimer(
+        () => reject(this.#late(operation, timeoutMs)),
+        timeoutMs * 1.05,
+        'foreground',
+      )
+      const fail = (error: unknown): void => {
+        timer.cancel()
+        reject(toDriverError(error, { capability, backend, operation }))
+      }
+      try {
+        // A driver in plain JavaScript may return without a promise.
+        Promise.resolve(work()).then((value) => {
+          timer.cancel()
+          resolve(value)
+        }, fail)
+      } catch (error) {
+        fail(error)
+      }
+    })
   }
 
   /**
@@ -43,26 +51,45 @@ export class DriverCalls {
    * long as `isWanted`. A connection that breaks together with an answer is back in milliseconds, so the first pauses are short; later ones grow, because
    * thousands of calls that wait for a longer outage would keep the event loop busy with being refused.
    */
-  async insist<T>(
-    operation: string,
-    work: (timeoutMs: number) => Promise<T>,
+  insist<T>(operation: string, work: (timeoutMs: number) => Promise<T>, isWanted: () => boolean): Promise<T> {
+    const { clock, callTimeoutMs } = this.#context
+    const startedAtMs = clock.monotonicMs()
+    const attempt = (leftMs: number): Promise<T> => this.call(operation, leftMs, () => work(leftMs))
+    return attempt(callTimeoutMs).catch((error: unknown) =>
+      this.#repeat(attempt, error, startedAtMs, isWanted),
+    )
+  }
+
+  async #repeat<T>(
+    attempt: (leftMs: number) => Promise<T>,
+    firstError: unknown,
+    startedAtMs: number,
     isWanted: () => boolean,
   ): Promise<T> {
     const { clock, callTimeoutMs } = this.#context
-    const startedAtMs = clock.monotonicMs()
     const untilMs = startedAtMs + callTimeoutMs
-    for (;;) {
-      const leftMs = Math.max(1, Math.floor(untilMs - clock.monotonicMs()))
+    for (let error = firstError; ;) {
+      const pauseMs = pauseAfter(clock.monotonicMs() - startedAtMs)
+      const restMs = untilMs - clock.monotonicMs() - pauseMs
+      const isWorthIt = isMultinodeError(error) && error.retryable && restMs >= shortestCallMs
+      if (!isWorthIt || !isWanted()) throw error
+      await pause(clock, pauseMs)
       try {
-        return await this.call(operation, leftMs, () => work(leftMs))
-      } catch (error) {
-        const pauseMs = pauseAfter(clock.monotonicMs() - startedAtMs)
-        const restMs = untilMs - clock.monotonicMs() - pauseMs
-        const isWorthIt = isMultinodeError(error) && error.retryable && restMs >= shortestCallMs
-        if (!isWorthIt || !isWanted()) throw error
-        await pause(clock, pauseMs)
+        return await attempt(Math.max(1, Math.floor(untilMs - clock.monotonicMs())))
+      } catch (next) {
+        error = next
       }
     }
+  }
+
+  #late(operation: string, timeoutMs: number): MultinodeError {
+    const { capability, backend } = this.#context
+    return new MultinodeError(
+      'TIMEOUT',
+      `${capability} on ${backend}: ${operation} was not answered within ${timeoutMs} ms. ` +
+        'It may still take effect; check the backend, then try again.',
+      { capability, backend, outcome: 'unknown', details: { operation, timeoutMs } },
+    )
   }
 }
 
