@@ -1,7 +1,9 @@
+import { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { type Clock, withDeadline } from '@multinode/core'
 import { type ChannelModel, connect } from 'amqplib'
 import type { RabbitmqEndpoint, RabbitmqTarget } from './rabbitmq-target.ts'
+import { writeTogether } from './write-together.ts'
 
 /** One AMQP connection. */
 export interface OpenLink {
@@ -44,6 +46,9 @@ export async function openLink(endpoint: RabbitmqEndpoint, parts: OpenLinkParts)
     },
     socketOptions(parts, abort.signal),
   ).then(async (model) => {
+    // Not in the types of amqplib. Where it is another thing one day, messages only cost more.
+    const stream: unknown = Reflect.get(model.connection, 'stream')
+    if (stream instanceof Socket) writeTogether(stream)
     const link: OpenLink = { model, lostBecause: undefined, cut: () => abort.abort() }
     const lose = (error: Error): void => {
       if (link.lostBecause !== undefined) return
