@@ -80,7 +80,8 @@ describe.skipIf(!serversAvailable()).concurrent('jobs', { timeout: 120_000 }, ()
     await using one = await node(server.url)
     const queue = one.queues.open<number>('jobs')
     await using child = await spawnNode(new URL('fixtures/telling-worker.ts', import.meta.url), {
-      env: { REDIS_URL: server.url, LEASE_MS: String(leaseMs), WORK_MS: '1000' },
+      // Its handlers have not ended when it wakes up, also where it took a while to be frozen.
+      env: { REDIS_URL: server.url, LEASE_MS: String(leaseMs), WORK_MS: '3000' },
     })
     await child.nextLine('ready', 20_000)
     const added = await queue.addMany([0, 1, 2, 3, 4].map((payload) => ({ payload })))

@@ -138,7 +138,8 @@ describe.skipIf(!serversAvailable()).concurrent('an add whose answer is late', {
     const jobs = new JobsRun()
     const queue = one.queues.open<number>('jobs')
     await jobs.add(queue)
-    proxy.delay(500)
+    // There and back: longer than a call may take, and shorter than the silence of a link that is cut.
+    proxy.delay(300)
     const took: number[] = []
     for (let lot = 0; lot < times; lot += 50) {
       took.push(...(await Promise.all(Array.from({ length: 50 }, () => jobs.add(queue)))))

@@ -20,9 +20,10 @@ export const leaseCases: readonly LockCase[] = [
     control: 'extend-does-nothing',
     async run(world) {
       const [here, there] = [await world.locks(), await world.locks()]
-      await using lease = await here.acquire('key', { ttlMs: 300 })
+      // Not shorter: a busy machine may stand still for some 100 ms before the extension.
+      await using lease = await here.acquire('key', { ttlMs: 1_000 })
       await lease.extend(10_000)
-      await expect(there.acquire('key', { waitMs: 700 })).rejects.toMatchObject({ code: 'TIMEOUT' })
+      await expect(there.acquire('key', { waitMs: 1_400 })).rejects.toMatchObject({ code: 'TIMEOUT' })
       expect(lease.held).toBe(true)
     },
   },
@@ -35,12 +36,12 @@ export const leaseCases: readonly LockCase[] = [
         'key',
         async (lease) => {
           const error: unknown = await there
-            .acquire('key', { waitMs: 1_000 })
+            .acquire('key', { waitMs: 1_800 })
             .catch((cause: unknown) => cause)
           lease.assertHeld()
           return error
         },
-        { ttlMs: 400 },
+        { ttlMs: 1_200 },
       )
       expect(refused).toMatchObject({ code: 'TIMEOUT' })
     },

@@ -227,7 +227,7 @@ export const addingCases: readonly QueueCase[] = [
       const payloadsOfAll = range(0, 2_499)
       const results = await queue.addMany(payloadsOfAll.map((payload) => ({ payload })))
       const ids = results.map((result) => (result.status === 'added' ? result.id : 'none'))
-      await until('all arrived', () => seen.length >= 2_500, 20_000)
+      await until('all arrived', () => seen.length >= 2_500)
       await untilEmpty(queue)
       expect(seen.toSorted(([a], [b]) => Number(a) - Number(b))).toEqual(
         payloadsOfAll.map((payload) => [payload, ids[payload]]),
