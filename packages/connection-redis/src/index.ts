@@ -1,7 +1,7 @@
 export { checkRedisOptions, openRedis, type RedisOptions } from './open-redis.ts'
 export type { RedisClient } from './create-client.ts'
 export { type DuplicateOptions, RedisConnection } from './redis-connection.ts'
-export { toRedisError, type RedisErrorOrigin } from './redis-errors.ts'
+export { isNoScript, toRedisError, type RedisErrorOrigin } from './redis-errors.ts'
 export { slotPrefix } from './redis-keys.ts'
 export { RedisScript } from './redis-script.ts'
 export type { PasswordFunction, RedisSettings, SnakeCaseRedisSettings } from './redis-settings.ts'

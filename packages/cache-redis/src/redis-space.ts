@@ -1,0 +1,249 @@
+import { RedisScript } from '@multinode/connection-redis'
+import type {
+  CacheSpace,
+  ClaimReply,
+  ClaimRequest,
+  NewEntry,
+  Snapshot,
+  SpaceDefinition,
+  StoredEntry,
+} from '@multinode/core'
+import { CacheKeys } from './cache-keys.ts'
+import { type CacheServer, maxBytes, tooLarge, unexpected } from './cache-server.ts'
+import { claimLua } from './claim.lua.ts'
+import {
+  type EntryRecord,
+  recordArguments,
+  takenFor,
+  toStored,
+  unpackRecord,
+  Versions,
+} from './entry-record.ts'
+import { fillLua } from './fill.lua.ts'
+import { asPartial, type KeyedCommand, pipelineAll, scriptCall } from './pipelines.ts'
+import { renewLua } from './renew.lua.ts'
+import { setLua } from './set.lua.ts'
+
+const claimScript = new RedisScript('claim', claimLua)
+const fillScript = new RedisScript('fill', fillLua)
+const renewScript = new RedisScript('renew', renewLua)
+const setScript = new RedisScript('set', setLua)
+
+type VersionMap = ReadonlyMap<string, number>
+
+/**
+ * The entries of one namespace: a key each, and one for a lease while somebody makes its value. An entry is valid while the versions of its namespace and its tags are
+ * those that it was stored with, which each read looks at. Proven by `test/conformance.integration.test.ts`.
+ */
+export class RedisSpace implements CacheSpace {
+  readonly #server: CacheServer
+  readonly #keys: CacheKeys
+
+  constructor(server: CacheServer, definition: SpaceDefinition) {
+    this.#server = server
+    this.#keys = new CacheKeys(server.clusterName, definition)
+  }
+
+  get(key: string, timeoutMs: number): Promise<StoredEntry | undefined> {
+    const { connection, clocks, versions } = this.#server
+    const entry = this.#keys.entry(key)
+    return connection.run('GET', timeoutMs, async () => {
+      // Asked for first, so that it leaves together with the read.
+      const current = versions.current([this.#keys.version])
+      const [bytes, found] = await Promise.all([
+        connection.client.getBuffer(entry),
+        current,
+        clocks.ready(entry),
+      ])
+      const record = this.#ofThisVersion(bytes, found)
+      if (record === undefined) return undefined
+      const nowMs = clocks.nowMs(entry)
+      if (record.versions.tags.size === 0) return toStored(record, nowMs)
+      return this.#hasItsTags(record, await versions.current(this.#tagKeys([record])))
+        ? toStored(record, nowMs)
+        : undefined
+    })
+  }
+
+  getMany(keys: readonly string[], timeoutMs: number): Promise<(StoredEntry | undefined)[]> {
+    const { connection, clocks, versions } = this.#server
+    const entries = keys.map((key) => this.#keys.entry(key))
+    return connection.run('MGET', timeoutMs, async () => {
+      const current = versions.current([this.#keys.version])
+      const [all, found] = await Promise.all([
+        this.#readAll(entries),
+        current,
+        ...entries.map((entry) => clocks.ready(entry)),
+      ])
+      const records = all.map((bytes) => this.#ofThisVersion(bytes, found))
+      const tagKeys = this.#tagKeys(records)
+      const tags = tagKeys.length === 0 ? new Map<string, number>() : await versions.current(tagKeys)
+      return records.map((record, index) =>
+        record && this.#hasItsTags(record, tags)
+          ? toStored(record, clocks.nowMs(entries[index] ?? ''))
+          : undefined,
+      )
+    })
+  }
+
+  claim({ key, owner, leaseMs, tags }: ClaimRequest, timeoutMs: number): Promise<ClaimReply> {
+    const { connection, versions } = this.#server
+    const keys = this.#keys.entryAndLease(key)
+    return connection.run('claim', timeoutMs, async () => {
+      const writing = versions.forWriting(this.#versionKeys(tags))
+      const [[reply], made] = await Promise.all([
+        pipelineAll(connection, [scriptCall(claimScript, keys, [owner, leaseMs])]),
+        writing,
+      ])
+      const { isGranted, nowMs, bytes } = this.#readClaim(reply)
+      const entry = await this.#validIn(bytes, made, nowMs)
+      if (entry !== undefined && entry.freshMs > 0) {
+        // It ends by itself, too.
+        if (isGranted) this.release(key, owner, timeoutMs).catch(() => {})
+        return { status: 'fresh', entry }
+      }
+      if (!isGranted) return { status: 'busy', stale: entry }
+      const snapshot: Snapshot = this.#versionsOf(tags, made)
+      return { status: 'granted', snapshot, stale: entry }
+    })
+  }
+
+  async renew(key: string, owner: string, leaseMs: number, timeoutMs: number): Promise<boolean> {
+    const [, lease] = this.#keys.entryAndLease(key)
+    const { connection } = this.#server
+    return (await connection.script(renewScript, [lease], [owner, leaseMs], timeoutMs)) === 1
+  }
+
+  async fill(
+    entry: NewEntry,
+    owner: string,
+    snapshot: Snapshot,
+    timeoutMs: number,
+  ): Promise<'stored' | 'refused'> {
+    checkSize(entry)
+    const { connection } = this.#server
+    const keys = this.#keys.entryAndLease(entry.key)
+    const args = [...recordArguments(entry, takenFor(entry, snapshot)), owner]
+    const reply = await connection.script(fillScript, keys, args, timeoutMs)
+    if (reply === 1) return 'stored'
+    if (reply === 0) return 'refused'
+    throw unexpected(connection.address, fillScript, reply)
+  }
+
+  async release(key: string, owner: string, timeoutMs: number): Promise<void> {
+    await this.renew(key, owner, 0, timeoutMs)
+  }
+
+  async set(entries: readonly NewEntry[], timeoutMs: number): Promise<void> {
+    for (const entry of entries) checkSize(entry)
+    if (entries.length === 0) return
+    const { connection, versions } = this.#server
+    const keys = this.#versionKeys([...new Set(entries.flatMap(({ tags }) => tags))])
+    await connection.run('set', timeoutMs, async () => {
+      // Seldom wrong, and then all are stored again before anybody is told that they are.
+      const guess = versions.guess(keys)
+      const writing = versions.forWriting(keys)
+      if (guess === undefined) return this.#store(entries, await writing)
+      const [made] = await Promise.all([writing, this.#store(entries, guess)])
+      const isRight = keys.every((key) => made.get(key) === guess.get(key))
+      if (isRight) return
+      await this.#store(entries, made).catch((error: unknown) => {
+        throw asPartial(error, connection.address)
+      })
+    })
+  }
+
+  async delete(keys: readonly string[], timeoutMs: number): Promise<void> {
+    if (keys.length === 0) return
+    const { connection } = this.#server
+    const all = keys.map((key) => this.#keys.entryAndLease(key))
+    await connection.run('UNLINK', timeoutMs, () => {
+      if (!('nodes' in connection.client)) return connection.client.unlink(all.flat())
+      return pipelineAll(
+        connection,
+        all.map((pair) => ({ key: pair[0], words: ['unlink', ...pair] })),
+      )
+    })
+  }
+
+  async invalidateTags(tags: readonly string[], timeoutMs: number): Promise<void> {
+    const keys = tags.map((tag) => this.#keys.tag(tag))
+    await this.#server.connection.run('invalidate', timeoutMs, () => this.#server.versions.bump(keys))
+  }
+
+  async clear(timeoutMs: number): Promise<void> {
+    const { connection, versions } = this.#server
+    await connection.run('clear', timeoutMs, () => versions.bump([this.#keys.version]))
+  }
+
+  /** One command, or on a Cluster one pipeline for each master. */
+  async #readAll(entries: readonly string[]): Promise<(Buffer | null)[]> {
+    const { connection } = this.#server
+    if (entries.length === 0) return []
+    if (!('nodes' in connection.client)) return connection.client.mgetBuffer([...entries])
+    const gets = entries.map((key): KeyedCommand => ({ key, words: ['get', key] }))
+    const replies = await pipelineAll(connection, gets)
+    return replies.map((reply) => (Buffer.isBuffer(reply) ? reply : null))
+  }
+
+  async #store(entries: readonly NewEntry[], versions: VersionMap): Promise<void> {
+    const calls = entries.map((entry) =>
+      scriptCall(
+        setScript,
+        this.#keys.entryAndLease(entry.key),
+        recordArguments(entry, this.#versionsOf(entry.tags, versions)),
+      ),
+    )
+    await pipelineAll(this.#server.connection, calls)
+  }
+
+  #readClaim(reply: unknown): { isGranted: boolean; nowMs: number; bytes: Buffer | null } {
+    const [granted, now, bytes] = Array.isArray(reply) ? reply : []
+    const nowMs = Number(String(now))
+    if ((granted !== 0 && granted !== 1) || !Number.isFinite(nowMs)) {
+      throw unexpected(this.#server.connection.address, claimScript, reply)
+    }
+    return { isGranted: granted === 1, nowMs, bytes: Buffer.isBuffer(bytes) ? bytes : null }
+  }
+
+  /** One more round trip when it has tags that are not known yet. */
+  async #validIn(bytes: Buffer | null, known: VersionMap, nowMs: number): Promise<StoredEntry | undefined> {
+    const record = this.#ofThisVersion(bytes, known)
+    if (record === undefined) return undefined
+    const missing = this.#tagKeys([record]).filter((key) => !known.has(key))
+    const more = missing.length === 0 ? [] : await this.#server.versions.current(missing)
+    return this.#hasItsTags(record, new Map([...known, ...more])) ? toStored(record, nowMs) : undefined
+  }
+
+  #ofThisVersion(bytes: Buffer | null, versions: VersionMap): EntryRecord | undefined {
+    const record = unpackRecord(bytes)
+    return record !== undefined && record.versions.space === versions.get(this.#keys.version)
+      ? record
+      : undefined
+  }
+
+  #hasItsTags(record: EntryRecord, versions: VersionMap): boolean {
+    for (const [tag, version] of record.versions.tags) {
+      if (versions.get(this.#keys.tag(tag)) !== version) return false
+    }
+    return true
+  }
+
+  #tagKeys(records: readonly (EntryRecord | undefined)[]): string[] {
+    const tags = records.flatMap((record) => [...(record?.versions.tags.keys() ?? [])])
+    return [...new Set(tags)].map((tag) => this.#keys.tag(tag))
+  }
+
+  #versionKeys(tags: readonly string[]): string[] {
+    return [this.#keys.version, ...tags.map((tag) => this.#keys.tag(tag))]
+  }
+
+  #versionsOf(tags: readonly string[], versions: VersionMap): Versions {
+    const ofTags = tags.map((tag) => [tag, versions.get(this.#keys.tag(tag)) ?? 0] as const)
+    return new Versions(versions.get(this.#keys.version) ?? 0, new Map(ofTags))
+  }
+}
+
+function checkSize({ key, data }: NewEntry): void {
+  if (data.length > maxBytes) throw tooLarge(`The value of ${JSON.stringify(key)}`, data.length)
+}
