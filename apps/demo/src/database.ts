@@ -49,11 +49,22 @@ const migrations = [
   `
   ALTER TABLE orders ADD COLUMN job_at_ms INTEGER;
 `,
+  // Orders that were taken before, or by a program of an earlier version, have no price.
+  `
+  CREATE TABLE catalogue (
+    item TEXT PRIMARY KEY REFERENCES stock (item),
+    price_cents INTEGER NOT NULL CHECK (price_cents > 0)
+  ) STRICT;
+  INSERT INTO catalogue (item, price_cents)
+    SELECT item, CASE item WHEN 'flyer' THEN 9 WHEN 'business-card' THEN 25 WHEN 'poster' THEN 1250 ELSE 4800 END
+    FROM stock;
+  ALTER TABLE orders ADD COLUMN price_cents INTEGER;
+`,
 ]
 
 /**
  * The records of the shop, in one file that all nodes of one machine may share. A commit is on disk when the call
- * returns. The first process to come fills the stock.
+ * returns. The first process to come fills the stock and the catalogue.
  */
 export function openDatabase(dataFolder: string): DatabaseSync {
   const database = new DatabaseSync(path.join(dataFolder, 'shop.sqlite'), { timeout: busyTimeoutMs })

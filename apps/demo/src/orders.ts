@@ -12,12 +12,20 @@ export interface OrderRequest {
 
 export interface Order extends OrderRequest {
   readonly id: string
+  /** Of one, when the order was placed; null for orders from before there were prices. */
+  readonly priceCents: number | null
   readonly status: OrderStatus
   /** The node that printed it last. */
   readonly node: string | null
   /** How many times printing was begun. */
   readonly attempts: number
   readonly placedAt: Date
+}
+
+export interface NewOrder extends OrderRequest {
+  readonly id: string
+  readonly priceCents: number
+  readonly idempotencyKey: string | undefined
 }
 
 export interface Claim {
@@ -35,12 +43,13 @@ export class Orders {
     this.#database = database
   }
 
-  add(id: string, { customer, item, quantity }: OrderRequest, idempotencyKey: string | undefined): void {
+  add({ id, customer, item, quantity, priceCents, idempotencyKey }: NewOrder): void {
     this.#database
       .prepare(
-        'INSERT INTO orders (id, idempotency_key, customer, item, quantity, placed_at_ms) VALUES (?, ?, ?, ?, ?, ?)',
+        `INSERT INTO orders (id, idempotency_key, customer, item, quantity, price_cents, placed_at_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?)`,
       )
-      .run(id, idempotencyKey ?? null, customer, item, quantity, Date.now())
+      .run(id, idempotencyKey ?? null, customer, item, quantity, priceCents, Date.now())
   }
 
   find(id: string): Order | undefined {
@@ -125,6 +134,7 @@ function toOrder(row: Readonly<Record<string, SQLOutputValue>>): Order {
     customer: String(row['customer']),
     item: String(row['item']),
     quantity: Number(row['quantity']),
+    priceCents: row['price_cents'] === null ? null : Number(row['price_cents']),
     status: toStatus(row['status']),
     node: row['node'] === null ? null : String(row['node']),
     attempts: Number(row['attempts']),

@@ -27,8 +27,14 @@ export class SheetFiles {
     }
   }
 
-  async read(orderId: string): Promise<Buffer> {
-    return readFile(this.#file(orderId))
+  /** @returns undefined when there is none */
+  async read(orderId: string): Promise<Buffer | undefined> {
+    try {
+      return await readFile(this.#file(orderId))
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw error
+    }
   }
 
   /**
@@ -57,9 +63,13 @@ async function isAbandoned(file: string): Promise<boolean> {
     return Date.now() - (await stat(file)).mtimeMs > abandonedAfterMs
   } catch (error) {
     // Whoever wrote it has just finished.
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false
+    if (isMissing(error)) return false
     throw error
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }
 
 /** The write has failed already, with its own reason. */

@@ -35,6 +35,9 @@ export async function renderSheet(order: Order): Promise<Buffer> {
   y = drawField(context, y, 'Customer', order.customer)
   y = drawField(context, y, 'Item', order.item)
   y = drawField(context, y, 'Quantity', order.quantity.toLocaleString('en'))
+  if (order.priceCents !== null) {
+    y = drawField(context, y, 'Price', inMoney(order.quantity * order.priceCents))
+  }
   drawField(context, y, 'Placed', `${order.placedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC`)
   drawFooter(context, order.id)
   return canvas.encode('png')
@@ -71,6 +74,10 @@ function drawField(context: SKRSContext2D, y: number, label: string, value: stri
     lineY += 50
   }
   return lineY + 26
+}
+
+function inMoney(cents: number): string {
+  return (cents / 100).toLocaleString('en', { style: 'currency', currency: 'EUR' })
 }
 
 /** The id, to read and as a QR code to scan. */

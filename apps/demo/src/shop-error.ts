@@ -3,6 +3,7 @@ export type ShopErrorCode =
   | 'OUT_OF_STOCK'
   | 'TOO_MANY'
   | 'KEY_REUSED'
+  | 'ITEM_NOT_FOUND'
   | 'ORDER_NOT_FOUND'
   | 'SHEET_NOT_READY'
   | 'PRINT_FAILED'

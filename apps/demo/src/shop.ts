@@ -1,15 +1,17 @@
 import { mkdirSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { type Cluster, type DrainReport, MultinodeError } from '@multinode/core'
+import { Catalogue } from './catalogue.ts'
 import { CleanUp } from './clean-up.ts'
 import { CleanUpLog } from './clean-up-log.ts'
 import { inTransaction, openDatabase } from './database.ts'
 import { OrderIds } from './order-ids.ts'
-import { type OrderRequest, Orders } from './orders.ts'
+import { type NewOrder, type OrderRequest, Orders } from './orders.ts'
 import { maxAttempts, Printer, type PrintJob } from './printer.ts'
 import { PrintRelay } from './print-relay.ts'
+import { Prices } from './prices.ts'
 import { SheetFiles } from './sheet-files.ts'
-import { renderSheet } from './sheet.ts'
+import { Sheets } from './sheets.ts'
 import { Settings } from './settings.ts'
 import { ShopError } from './shop-error.ts'
 import { Stock } from './stock.ts'
@@ -33,7 +35,9 @@ export class Shop implements Disposable {
   readonly cluster: Cluster
   readonly orders: Orders
   readonly stock: Stock
-  readonly sheets: SheetFiles
+  readonly catalogue: Catalogue
+  readonly prices: Prices
+  readonly sheets: Sheets
   readonly cleanUps: CleanUpLog
   readonly orderIds: OrderIds
   readonly settings: Settings
@@ -47,7 +51,10 @@ export class Shop implements Disposable {
     this.#database = openRecords(dataFolder)
     this.orders = new Orders(this.#database)
     this.stock = new Stock(this.#database)
-    this.sheets = new SheetFiles(dataFolder)
+    this.catalogue = new Catalogue(this.#database)
+    this.prices = new Prices({ cache: cluster.cache, catalogue: this.catalogue })
+    const sheetFiles = new SheetFiles(dataFolder)
+    this.sheets = new Sheets({ cached: cluster.cache.files, stored: sheetFiles, report })
     this.cleanUps = new CleanUpLog(this.#database)
     this.orderIds = new OrderIds({ workerIds: cluster.workerIds, workerLeaseMs, isFirstStart, report })
     this.settings = new Settings({ database: this.#database, pubsub: cluster.pubsub, report })
@@ -61,7 +68,7 @@ export class Shop implements Disposable {
       queue,
       locks: cluster.locks,
       node: cluster.node.nodeId,
-      print: async (order) => this.sheets.write(order.id, await renderSheet(order)),
+      print: (order) => this.sheets.print(order),
       report,
     })
     this.#cleanUp = new CleanUp({
@@ -69,7 +76,7 @@ export class Shop implements Disposable {
       locks: cluster.locks,
       node: cluster.node.nodeId,
       everyMs: cleanUpEveryMs,
-      removeAbandoned: (signal) => this.sheets.removeAbandoned(signal),
+      removeAbandoned: (signal) => sheetFiles.removeAbandoned(signal),
       report,
     })
   }
@@ -86,7 +93,7 @@ export class Shop implements Disposable {
    * Reserves the stock and writes the order down, both or neither; it is printed in the background. The same key with
    * the same request gives the order that is there already.
    * @returns the order's id
-   * @throws `UNKNOWN_ITEM`, `TOO_MANY`, `OUT_OF_STOCK`, `KEY_REUSED`, `DRAINING`, or what the lock rejects with
+   * @throws `UNKNOWN_ITEM`, `TOO_MANY`, `OUT_OF_STOCK`, `KEY_REUSED`, `DRAINING`, or what the prices or the lock reject with
    */
   async place(request: OrderRequest, idempotencyKey?: string): Promise<string> {
     if (this.cluster.health().state !== 'running') {
@@ -96,10 +103,12 @@ export class Shop implements Disposable {
     this.settings.check(request.quantity)
     const earlier = this.#earlierOrder(request, idempotencyKey)
     if (earlier !== undefined) return earlier
-    const newId = await this.orderIds.next()
+    // Both before the lock, which nobody should hold while something slow is asked.
+    const [newId, priceCents] = await Promise.all([this.orderIds.next(), this.prices.of(request.item)])
+    const order = { ...request, id: newId, priceCents, idempotencyKey }
     const id = await this.cluster.locks.run(
       `stock:${request.item}`,
-      (lease) => this.#reserve(newId, request, idempotencyKey, lease.token),
+      (lease) => this.#reserve(order, lease.token),
       { ttlMs: stockLeaseMs, waitMs: stockWaitMs },
     )
     void this.#relay.add(id)
@@ -128,18 +137,18 @@ export class Shop implements Disposable {
   }
 
   /** Both steps on the stock present the token of the lock: see {@link Stock} for why. */
-  #reserve(id: string, request: OrderRequest, idempotencyKey: string | undefined, token: number): string {
-    const { item, quantity } = request
+  #reserve(order: NewOrder, token: number): string {
+    const { id, item, quantity, idempotencyKey } = order
     const left = this.stock.read(item, token)
     return inTransaction(this.#database, () => {
       // Again, because the same request may have come twice at once, also to two nodes.
-      const earlier = this.#earlierOrder(request, idempotencyKey)
+      const earlier = this.#earlierOrder(order, idempotencyKey)
       if (earlier !== undefined) return earlier
       if (left < quantity) {
         throw new ShopError('OUT_OF_STOCK', `quantity is ${quantity}; of ${item} there are ${left} left.`)
       }
       this.stock.write(item, left - quantity, token)
-      this.orders.add(id, request, idempotencyKey)
+      this.orders.add(order)
       return id
     })
   }

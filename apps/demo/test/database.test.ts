@@ -80,7 +80,7 @@ test.skipIf(!serversAvailable())(
 )
 
 test('a file of a later version is refused and left as it is', () => {
-  const folder = folderWith('PRAGMA user_version = 5')
-  expect(() => openDatabase(folder)).toThrow('shop.sqlite has version 5, this program knows 4')
-  expect(() => openDatabase(folder)).toThrow('shop.sqlite has version 5, this program knows 4')
+  const folder = folderWith('PRAGMA user_version = 6')
+  expect(() => openDatabase(folder)).toThrow('shop.sqlite has version 6, this program knows 5')
+  expect(() => openDatabase(folder)).toThrow('shop.sqlite has version 6, this program knows 5')
 })

@@ -7,6 +7,7 @@ const shopStatuses: Readonly<Record<ShopErrorCode, number>> = {
   OUT_OF_STOCK: 409,
   TOO_MANY: 422,
   KEY_REUSED: 422,
+  ITEM_NOT_FOUND: 404,
   ORDER_NOT_FOUND: 404,
   SHEET_NOT_READY: 409,
   PRINT_FAILED: 409,

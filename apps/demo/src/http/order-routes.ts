@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { type Order, type OrderRequest, type OrderStatus, orderStatuses } from '../orders.ts'
 import { ShopError } from '../shop-error.ts'
@@ -85,14 +84,13 @@ export function addOrderRoutes(server: FastifyInstance, shop: Shop): void {
   server.get<{ Params: OrderPath }>('/orders/:id', (request) => findOrder(shop, request.params.id))
 
   server.get<{ Params: OrderPath }>('/orders/:id/sheet', async (request, reply) => {
-    const png = await readSheet(shop, findOrder(shop, request.params.id))
-    const etag = `"${createHash('sha256').update(png).digest('base64url')}"`
-    reply.header('etag', etag)
-    if (namesEtag(request.headers['if-none-match'], etag)) return reply.code(304).send()
-    return reply.type('image/png').send(png)
+    const order = findOrder(shop, request.params.id)
+    checkPrinted(order)
+    const sheet = await shop.sheets.serve(order, request.headers['if-none-match'])
+    reply.header('etag', sheet.etag)
+    if (sheet.status === 'unchanged') return reply.code(304).send()
+    return reply.type('image/png').send(sheet.png)
   })
-
-  server.get('/stock', () => ({ stock: shop.stock.list() }))
 }
 
 function findOrder(shop: Shop, id: string): Order {
@@ -101,16 +99,10 @@ function findOrder(shop: Shop, id: string): Order {
   return order
 }
 
-async function readSheet(shop: Shop, { id, status, attempts }: Order): Promise<Buffer> {
-  if (status === 'finished') return shop.sheets.read(id)
+function checkPrinted({ id, status, attempts }: Order): void {
+  if (status === 'finished') return
   if (status === 'failed') {
     throw new ShopError('PRINT_FAILED', `Order ${id} has no sheet: printing failed ${attempts} times.`)
   }
   throw new ShopError('SHEET_NOT_READY', `Order ${id} is ${status}: ask again for its sheet in a moment.`)
-}
-
-/** By the weak comparison that RFC 9110 prescribes for this header. */
-function namesEtag(header: string | undefined, etag: string): boolean {
-  const named = (header ?? '').split(',').map((each) => each.trim().replace(/^W\//, ''))
-  return named.includes('*') || named.includes(etag)
 }

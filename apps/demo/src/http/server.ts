@@ -2,6 +2,7 @@ import { MultinodeError } from '@multinode/core'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Shop } from '../shop.ts'
 import { describeInvalid, ErrorReplies } from './error-replies.ts'
+import { addItemRoutes } from './item-routes.ts'
 import { addOperationRoutes } from './operation-routes.ts'
 import { addOrderRoutes } from './order-routes.ts'
 import { addSettingRoutes } from './setting-routes.ts'
@@ -34,6 +35,7 @@ export function buildServer({ shop, drainMs, report }: ServerParts): FastifyInst
   server.removeContentTypeParser('text/plain')
   server.setErrorHandler(replies.send)
   server.setNotFoundHandler(replies.sendNoSuchRoute)
+  addItemRoutes(server, shop)
   addOrderRoutes(server, shop)
   addSettingRoutes(server, shop)
   addOperationRoutes(server, shop, drainMs)
