@@ -1,3 +1,5 @@
+import type { Cache } from './cache/cache.ts'
+import { cacheCapability } from './cache/capability.ts'
 import type { Capability } from './capability.ts'
 import { lockCapability } from './lock/capability.ts'
 import type { Locks } from './lock/locks.ts'
@@ -5,7 +7,6 @@ import { pubsubCapability } from './pubsub/capability.ts'
 import type { PubSub } from './pubsub/pubsub.ts'
 import { queueCapability } from './queue/capability.ts'
 import type { Queues } from './queue/queues.ts'
-import type { CapabilityName } from './registry/capability-name.ts'
 import { workerIdCapability } from './worker-id/capability.ts'
 import type { WorkerIds } from './worker-id/worker-ids.ts'
 
@@ -14,6 +15,7 @@ export interface PortableTypes {
   pubsub: PubSub
   queue: Queues
   lock: Locks
+  cache: Cache
   workerid: WorkerIds
 }
 
@@ -21,10 +23,6 @@ export const capabilities: { readonly [N in keyof PortableTypes]: Capability<Por
   pubsub: pubsubCapability,
   queue: queueCapability,
   lock: lockCapability,
+  cache: cacheCapability,
   workerid: workerIdCapability,
-}
-
-/** Whether this version of core has the capability, not only its name. */
-export function isBuilt(name: CapabilityName): name is keyof PortableTypes {
-  return name in capabilities
 }

@@ -13,6 +13,7 @@ export type { SignalOptions } from './cluster/signals.ts'
 
 export * from './pubsub/index.ts'
 export * from './lock/index.ts'
+export * from './cache/index.ts'
 export * from './queue/index.ts'
 export * from './worker-id/index.ts'
 

@@ -4,6 +4,7 @@ import * as testing from '../src/testing/index.ts'
 
 test('@multinode/core exports this and nothing else', () => {
   expect(Object.keys(core).sort()).toEqual([
+    'Cache',
     'Lease',
     'Locks',
     'MultinodeError',
@@ -12,6 +13,8 @@ test('@multinode/core exports this and nothing else', () => {
     'RetryLater',
     'UnrecoverableJobError',
     'WorkerIds',
+    'bloomOffsets',
+    'bloomShape',
     'capabilityNames',
     'checkCount',
     'checkKnownOptions',
@@ -19,6 +22,7 @@ test('@multinode/core exports this and nothing else', () => {
     'createCluster',
     'isMultinodeError',
     'maskSecrets',
+    'mostBloomBits',
     'pause',
     'pluginApi',
     'withDeadline',
@@ -30,6 +34,7 @@ test('@multinode/core/testing exports this and nothing else', () => {
     'ManualClock',
     'capabilityContext',
     'memoryBusOf',
+    'memoryCache',
     'memoryLock',
     'memoryPubSub',
     'memoryQueue',

@@ -8,6 +8,7 @@ import {
   checkString,
 } from '../runtime/check.ts'
 import { type Clock, systemClock } from '../runtime/clock.ts'
+import type { CacheFeatures } from '../cache/cache-driver.ts'
 import type { LockFeatures } from '../lock/lock-driver.ts'
 import type { PubSubFeatures } from '../pubsub/pubsub-driver.ts'
 import type { WorkerIdFeatures } from '../worker-id/worker-id-driver.ts'
@@ -31,6 +32,7 @@ export interface ClusterOptions {
   readonly require?: {
     readonly pubsub?: Partial<PubSubFeatures>
     readonly lock?: Partial<LockFeatures>
+    readonly cache?: Partial<CacheFeatures>
     readonly workerid?: Partial<WorkerIdFeatures>
   }
   /** Where settings are read from. Default: `process.env`; `{}` for none. */

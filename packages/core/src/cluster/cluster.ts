@@ -1,4 +1,5 @@
-import { capabilities, isBuilt, type PortableTypes } from '../capabilities.ts'
+import type { Cache, CacheStats } from '../cache/cache.ts'
+import { capabilities, type PortableTypes } from '../capabilities.ts'
 import type { PortableType } from '../capability.ts'
 import { maskSecrets } from '../errors/mask-secrets.ts'
 import { MultinodeError } from '../errors/multinode-error.ts'
@@ -9,7 +10,7 @@ import type { PubSub, PubSubStats } from '../pubsub/pubsub.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { QueueOptions } from '../queue/queue-options.ts'
 import type { Queues } from '../queue/queues.ts'
-import { type CapabilityName, capabilityNames } from '../registry/capability-name.ts'
+import type { CapabilityName } from '../registry/capability-name.ts'
 import type { NodeIdentity } from '../registry/plugin.ts'
 import { checkKnownOptions, checkMs, checkName } from '../runtime/check.ts'
 import type { WorkerIdStats, WorkerIds } from '../worker-id/worker-ids.ts'
@@ -21,7 +22,6 @@ import { handleSignals, type SignalOptions } from './signals.ts'
 
 /** A connected capability as the cluster object holds it. */
 export interface ClusterPart extends OpenedDriver {
-  readonly choice: OpenedDriver['choice'] & { readonly capability: keyof PortableTypes }
   readonly notes: readonly string[]
 }
 
@@ -64,8 +64,12 @@ export interface ClusterStats {
   readonly pubsub: PubSubStats | undefined
   readonly queue: ReturnType<Queues['stats']> | undefined
   readonly lock: LockStats | undefined
+  readonly cache: CacheStats | undefined
   readonly workerid: WorkerIdStats | undefined
 }
+
+/** Work that uses other capabilities ends before these do: jobs use all of them, a cache tells by signals what it deleted. */
+const endingOrder: readonly CapabilityName[] = ['queue', 'cache', 'pubsub', 'lock', 'workerid']
 
 /** One node of a cluster: the object an app holds. Made by {@link createCluster}. */
 export class Cluster implements AsyncDisposable {
@@ -114,6 +118,11 @@ export class Cluster implements AsyncDisposable {
     return this.#get('lock')
   }
 
+  /** Values that are kept for a while, near this process and for all nodes. */
+  get cache(): Cache {
+    return this.#get('cache')
+  }
+
   /** Numbers of which each is one node's at a time: for generators of ids, and for shards. */
   get workerIds(): WorkerIds {
     return this.#get('workerid')
@@ -147,11 +156,12 @@ export class Cluster implements AsyncDisposable {
   }
 
   stats(): ClusterStats {
-    const { pubsub, queue, lock, workerid } = this.#portables
+    const { pubsub, queue, lock, cache, workerid } = this.#portables
     return {
       pubsub: pubsub?.stats(),
       queue: queue?.stats(),
       lock: lock?.stats(),
+      cache: cache?.stats(),
       workerid: workerid?.stats(),
     }
   }
@@ -216,7 +226,9 @@ export class Cluster implements AsyncDisposable {
       callTimeoutMs: this.#settings.callTimeoutMs,
       metadata: this.#settings.metadata,
       env: (variable) => this.#settings.variables.read([variable])?.value,
+      pubsub: () => this.#portables.pubsub,
       report: this.#reporter.report,
+      warn: this.#reporter.warn,
     })
     this.#monitors.set(name, new HealthMonitor(name, part.driver, part.notes, this.#settings.clock))
   }
@@ -260,11 +272,10 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  /** Work that uses other capabilities ends before these do. */
   #inOrder(): [CapabilityName, PortableType][] {
     const ordered: [CapabilityName, PortableType][] = []
-    for (const name of capabilityNames) {
-      const portable = isBuilt(name) ? this.#portables[name] : undefined
+    for (const name of endingOrder) {
+      const portable = this.#portables[name]
       if (portable !== undefined) ordered.push([name, portable])
     }
     return ordered

@@ -1,4 +1,4 @@
-import { capabilities, isBuilt, type PortableTypes } from '../capabilities.ts'
+import { capabilities } from '../capabilities.ts'
 import { reasonOf } from '../errors/to-driver-error.ts'
 import { maskSecrets } from '../errors/mask-secrets.ts'
 import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
@@ -13,9 +13,6 @@ import { type ClusterOptions, type ClusterSettings, readSettings } from './clust
 import { identify } from './identity.ts'
 import { closeDriver, openDriver, type OpenedDriver, type Opening } from './open-driver.ts'
 import { Reporter } from './reporter.ts'
-
-/** A choice for a capability that this version of core has. */
-type BuiltChoice = AdapterChoice & { readonly capability: keyof PortableTypes }
 
 /**
  * Chooses, loads and connects the adapter of every capability, by the environment and the plugins given in code, and
@@ -53,44 +50,22 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
   }
 }
 
-/**
- * A capability that core does not have yet is left out, unless somebody asked for it or named an adapter for it: that
- * must be an error and not silence.
- */
-function chooseAll(settings: ClusterSettings): BuiltChoice[] {
-  const choices: BuiltChoice[] = []
-  for (const name of settings.capabilities) {
-    const choice = chooseAdapter(name, {
+function chooseAll(settings: ClusterSettings): AdapterChoice[] {
+  return settings.capabilities.map((name) =>
+    chooseAdapter(name, {
       variables: settings.variables,
       plugins: settings.plugins,
       isInstalled: (packageName) => resolvePackage(packageName, settings.folder) !== undefined,
-    })
-    if (isBuilt(name)) choices.push({ ...choice, capability: name })
-    else if (settings.capabilitiesAreChosen) throw notBuilt(choice, 'the option capabilities')
-    else if (choice.named === 'by-capability' || choice.named === 'in-code')
-      throw notBuilt(choice, choice.because)
-  }
-  return choices
-}
-
-function notBuilt({ capability }: AdapterChoice, askedBy: string): MultinodeError {
-  return new MultinodeError(
-    'UNSUPPORTED',
-    `${askedBy}: this version of @multinode/core has no ${capability} yet; it has ` +
-      `${Object.keys(capabilities).join(', ')}. Update @multinode/core, or do not ask for it.`,
-    { capability },
+    }),
   )
 }
 
 async function openAll(
-  choices: readonly BuiltChoice[],
+  choices: readonly AdapterChoice[],
   opening: Opening,
   start: AbortController,
-): Promise<(OpenedDriver & { choice: BuiltChoice })[]> {
-  const attempts = choices.map(async (choice) => ({
-    ...(await openDriver(choice, capabilities[choice.capability], opening)),
-    choice,
-  }))
+): Promise<OpenedDriver[]> {
+  const attempts = choices.map((choice) => openDriver(choice, capabilities[choice.capability], opening))
   const results = await Promise.allSettled(attempts)
   const opened = results.filter((result) => result.status === 'fulfilled').map((result) => result.value)
   const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason)

@@ -26,6 +26,10 @@ export class Members {
     return this.#nodes
   }
 
+  get isIsolated(): boolean {
+    return this.#isIsolated
+  }
+
   listen(listener: NodesListener): () => void {
     this.#listeners.add(listener)
     return () => {

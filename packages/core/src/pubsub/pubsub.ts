@@ -152,6 +152,11 @@ export class PubSub {
     return this.#members.nodes
   }
 
+  /** Whether this node cannot say that it is there: see {@link onNodes}. */
+  get isIsolated(): boolean {
+    return this.#members.isIsolated
+  }
+
   /** Calls `listener` when nodes come and go, and when this one is isolated. @returns ends that */
   onNodes(listener: NodesListener): () => void {
     checkFunction('listener', listener)

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { PubSub } from '../pubsub/pubsub.ts'
 import type { CapabilityName } from '../registry/capability-name.ts'
 import { ConnectionPool } from '../registry/connection-pool.ts'
 import type { Address, NodeIdentity, PluginContext } from '../registry/plugin.ts'
@@ -14,6 +15,10 @@ export interface ContextOptions {
   readonly callTimeoutMs?: number
   /** Where background trouble goes. Default: it is thrown, so that no test overlooks it. */
   readonly report?: (error: unknown) => void
+  /** What an operator is told. Default: nobody listens. */
+  readonly warn?: (message: string) => void
+  /** The signals that a cache tells the other nodes with. Default: none. */
+  readonly pubsub?: PubSub
 }
 
 /** What core would give a plugin, for tests that build a driver without `createCluster`. Each call is a node of its own. */
@@ -27,7 +32,7 @@ export function pluginContext(options: ContextOptions = {}): PluginContext {
     callTimeoutMs: options.callTimeoutMs ?? 5_000,
     signal: new AbortController().signal,
     report: options.report ?? throwUnhandled,
-    warn: () => {},
+    warn: options.warn ?? ((): void => {}),
   }
 }
 
@@ -45,6 +50,8 @@ export function capabilityContext(
     callTimeoutMs: options.callTimeoutMs ?? 5_000,
     metadata: {},
     env: () => undefined,
+    pubsub: () => options.pubsub,
+    warn: options.warn ?? ((): void => {}),
     report: options.report ?? throwUnhandled,
   }
 }

@@ -1,4 +1,5 @@
 export { memoryPubSub } from '../pubsub/memory-pubsub.ts'
+export { memoryCache } from '../cache/memory-cache.ts'
 export { memoryQueue } from '../queue/memory-queue.ts'
 export { memoryLock } from '../lock/memory-lock.ts'
 export { memoryWorkerIds } from '../worker-id/memory-worker-ids.ts'
