@@ -17,7 +17,7 @@ export class RedisCounters implements CounterDriver {
   async increment(name: string, by: number, ttlMs: number | undefined, timeoutMs: number): Promise<number> {
     const args = [by, ttlMs ?? '']
     const reply = await this.#connection.script(incrementScript, [this.#key(name)], args, timeoutMs)
-    if (typeof reply === 'number') return reply
+    if (typeof reply === 'string') return Number(reply)
     throw new MultinodeError(
       'REJECTED',
       `Redis at ${this.#connection.address}: ${by} more would take the counter ${JSON.stringify(name)} out of the safe integers; it is unchanged.`,

@@ -157,7 +157,7 @@ export class RedisSpace implements CacheSpace {
     if (keys.length === 0) return
     const { connection } = this.#server
     const all = keys.map((key) => this.#keys.entryAndLease(key))
-    await connection.run('UNLINK', timeoutMs, () => {
+    await connection.run('UNLINK', timeoutMs, (): Promise<unknown> => {
       if (!('nodes' in connection.client)) return connection.client.unlink(all.flat())
       return pipelineAll(
         connection,
