@@ -87,6 +87,8 @@ export class Load<T> {
   /** What it finds or makes is only for those who have asked already, and is stored nowhere. */
   markInvalidated(): void {
     this.#isInvalidated = true
+    // Who asks from now on need not wait for it.
+    void this.#lease?.release()
   }
 
   /** Somebody else waits for it, for so long from now; undefined: as long as it takes. */

@@ -10,6 +10,7 @@ export class MakingLease<T> {
   readonly #snapshot: Snapshot
   #timer: Timer | undefined
   #isOver = false
+  #released: Promise<void> | undefined
 
   constructor(parts: SpaceParts<T>, key: string, owner: string, snapshot: Snapshot) {
     this.#parts = parts
@@ -35,9 +36,10 @@ export class MakingLease<T> {
   }
 
   /** Others need not wait for this value. Never rejects: where it fails they wait until the lease has run out. */
-  async release(): Promise<void> {
+  release(): Promise<void> {
     this.stopRenewing()
-    await releaseLease(this.#parts, this.#key, this.#owner)
+    this.#released ??= releaseLease(this.#parts, this.#key, this.#owner)
+    return this.#released
   }
 
   #renewLater(): void {

@@ -11,8 +11,6 @@ export interface AdapterChoice {
   readonly adapter: string
   /** A variable with its value, or words, for `describe()`. */
   readonly because: string
-  /** Whether a person asked for this adapter; then memory must not stand in for it. */
-  readonly named: 'by-capability' | 'by-cluster' | 'in-code' | 'no'
   /** The plugin given in code, where it is the chosen one. */
   readonly plugin: Plugin | undefined
 }
@@ -33,26 +31,20 @@ export interface ChoiceInput {
 export function chooseAdapter(capability: CapabilityName, input: ChoiceInput): AdapterChoice {
   const plugins = input.plugins.filter((plugin) => plugin.capability === capability)
   const own = input.variables.read(adapterVariables[capability])
-  if (own !== undefined) return named(capability, own, 'by-capability', plugins)
+  if (own !== undefined) return named(capability, own, plugins)
   const byAddress = backendOfOwnAddress(capability, input.variables)
   if (byAddress !== undefined) return byAddressChoice(capability, byAddress, plugins)
   const shared = input.variables.read(['CLUSTER_ADAPTER'])
-  if (shared !== undefined) return named(capability, shared, 'by-cluster', plugins)
+  if (shared !== undefined) return named(capability, shared, plugins)
   return inCode(capability, plugins) ?? byRedisUrl(capability, input) ?? memory(capability)
 }
 
-function named(
-  capability: CapabilityName,
-  variable: Variable,
-  kind: 'by-capability' | 'by-cluster',
-  plugins: readonly Plugin[],
-): AdapterChoice {
+function named(capability: CapabilityName, variable: Variable, plugins: readonly Plugin[]): AdapterChoice {
   return {
     capability,
     adapter: variable.value,
     // An address by mistake is what this variable gets wrong most often.
     because: `${variable.name}=${maskSecrets(variable.value)}`,
-    named: kind,
     plugin: plugins.find((plugin) => plugin.backend === variable.value),
   }
 }
@@ -66,7 +58,6 @@ function byAddressChoice(
     capability,
     adapter: found.backend,
     because: `${found.variable} is set`,
-    named: 'by-capability',
     plugin: plugins.find((plugin) => plugin.backend === found.backend),
   }
 }
@@ -87,7 +78,6 @@ function inCode(capability: CapabilityName, plugins: readonly Plugin[]): Adapter
     capability,
     adapter: plugin.backend,
     because: 'the plugin given in code',
-    named: 'in-code',
     plugin,
   }
 }
@@ -100,13 +90,12 @@ function byRedisUrl(capability: CapabilityName, input: ChoiceInput): AdapterChoi
     capability,
     adapter: 'redis',
     because: `${url.name} is set and @multinode/workerid-redis is installed`,
-    named: 'no',
     plugin: undefined,
   }
 }
 
 function memory(capability: CapabilityName): AdapterChoice {
-  return { capability, adapter: 'memory', because: 'nothing else was said', named: 'no', plugin: undefined }
+  return { capability, adapter: 'memory', because: 'nothing else was said', plugin: undefined }
 }
 
 /** `LOCK_ADAPTER_REDIS_URL` alone says that the lock is on Redis. Two backends named so contradict each other. */

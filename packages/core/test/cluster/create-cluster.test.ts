@@ -80,6 +80,16 @@ describe('createCluster, with nothing said', () => {
           notes: [],
         },
         {
+          capability: 'cache',
+          backend: 'memory',
+          from: 'core',
+          address: null,
+          because: 'nothing else was said',
+          addressFrom: null,
+          features: { scope: 'process', forgetsDeletes: false, maxBytes: 8_388_608 },
+          notes: [],
+        },
+        {
           capability: 'workerid',
           backend: 'memory',
           from: 'core',
@@ -197,16 +207,6 @@ describe('createCluster, by name', () => {
       message: expect.stringContaining('The driver for lock on lame lacks release, cancel'),
     })
   })
-
-  test.each(['CACHE_ADAPTER', 'CACHE_DEFAULT_STORE'])(
-    '%s is an error as long as this version has no such capability',
-    async (variable) => {
-      await expect(createCluster({ env: { [variable]: 'redis' } })).rejects.toMatchObject({
-        code: 'UNSUPPORTED',
-        message: expect.stringContaining(`${variable}=redis`),
-      })
-    },
-  )
 })
 
 describe('createCluster, with plugins in code', () => {
@@ -270,11 +270,6 @@ describe('createCluster, with plugins in code', () => {
     const env = { LOCK_ADAPTER: 'other' }
     await using cluster = await createCluster({ env, name: 'shop', capabilities: ['lock'], plugins })
     expect(cluster.describe().capabilities[0]?.backend).toBe('other')
-  })
-
-  test('refuses one for a capability that this version does not have', async () => {
-    const plugin = { ...new CountingBackend().plugin(), capability: 'cache' as const }
-    await expect(createCluster({ env: {}, plugins: [plugin] })).rejects.toMatchObject({ code: 'UNSUPPORTED' })
   })
 })
 
@@ -372,18 +367,11 @@ describe('createCluster, limited to some capabilities', () => {
       pubsub: undefined,
       queue: undefined,
       lock: undefined,
+      cache: undefined,
       workerid: undefined,
     })
     expect(() => cluster.locks).toThrow(expect.objectContaining({ code: 'UNSUPPORTED', capability: 'lock' }))
     expect(() => cluster.locks).toThrow('createCluster was told capabilities []. Add "lock" there.')
-  })
-
-  test('one that this version does not have is refused, not left out', async () => {
-    await expect(createCluster({ env: {}, capabilities: ['lock', 'cache'] })).rejects.toMatchObject({
-      code: 'UNSUPPORTED',
-      capability: 'cache',
-      message: expect.stringContaining('the option capabilities: this version'),
-    })
   })
 
   test('a capability that is named twice is set up once', async () => {

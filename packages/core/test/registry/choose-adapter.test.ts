@@ -53,7 +53,6 @@ describe('chooseAdapter, with nothing said', () => {
     expect(choose(capability, {})).toMatchObject({
       adapter: 'memory',
       because: 'nothing else was said',
-      named: 'no',
       plugin: undefined,
     })
   })
@@ -81,7 +80,6 @@ describe('chooseAdapter, by the own variable', () => {
         capability,
         adapter: 'redis',
         because: `${variable}=redis`,
-        named: 'by-capability',
       })
     },
   )
@@ -122,7 +120,6 @@ describe('chooseAdapter, by the own address', () => {
     expect(choose(each.capability, { [each.variable]: 'redis://a' })).toMatchObject({
       adapter: each.backend,
       because: `${each.variable} is set`,
-      named: 'by-capability',
     })
   })
 
@@ -183,13 +180,12 @@ describe('chooseAdapter, in order of precedence', () => {
     expect(choose(capability, { CLUSTER_ADAPTER: 'redis' })).toMatchObject({
       adapter: 'redis',
       because: 'CLUSTER_ADAPTER=redis',
-      named: 'by-cluster',
     })
   })
 
   test.each(capabilityNames)('memory named for %s wins over CLUSTER_ADAPTER', (capability) => {
     const env = { [`${capability.toUpperCase()}_ADAPTER`]: 'memory', CLUSTER_ADAPTER: 'redis' }
-    expect(choose(capability, env)).toMatchObject({ adapter: 'memory', named: 'by-capability' })
+    expect(choose(capability, env)).toMatchObject({ adapter: 'memory' })
   })
 })
 
@@ -200,7 +196,6 @@ describe('chooseAdapter, with plugins given in code', () => {
     expect(choice).toMatchObject({
       adapter: `${capability}code`,
       because: 'the plugin given in code',
-      named: 'in-code',
     })
     expect(choice.plugin).toBe(plugins.find((plugin) => plugin.capability === capability))
   })
@@ -249,7 +244,6 @@ describe('chooseAdapter, the exception for worker ids', () => {
     expect(choose('workerid', env, { installed })).toMatchObject({
       adapter: 'redis',
       because: 'REDIS_URL is set and @multinode/workerid-redis is installed',
-      named: 'no',
     })
     expect(
       choose('workerid', { SHOP_REDIS_URL: 'redis://a' }, { installed, prefix: 'SHOP_' }).because,
