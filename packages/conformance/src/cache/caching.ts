@@ -1,0 +1,91 @@
+import { randomUUID } from 'node:crypto'
+import { type CacheClaimRequest, isMultinodeError, type NewEntry, type StoredEntry } from '@multinode/core'
+import { callMs, type CacheWorld } from './cache-world.ts'
+
+/** Longer than any case takes. */
+export const longMs = 60_000
+
+/** What is only in the backend. */
+export const far = { ttlMs: longMs, version: '1', l1: false, timeoutMs: callMs } as const
+
+/** What is also kept in the process, and not for ever by chance. */
+export const near = {
+  ttlMs: longMs,
+  version: '1',
+  l1: { maxItems: 10_000, ttlMs: longMs },
+  timeoutMs: callMs,
+} as const
+
+/** What a case changes of an entry that lasts. */
+export type EntryChange = Partial<Omit<NewEntry, 'key' | 'data'>>
+
+/** An entry that lasts, where nothing else is said. */
+export function entry(key: string, text: string, change: EntryChange = {}): NewEntry {
+  return { key, data: Buffer.from(text), ttlMs: longMs, graceMs: 0, tags: [], ...change }
+}
+
+/** A claim of somebody else than everybody before, with a lease that lasts. */
+export function claimOf(
+  key: string,
+  { leaseMs = longMs, tags = [] }: { readonly leaseMs?: number; readonly tags?: readonly string[] } = {},
+): CacheClaimRequest {
+  return { key, owner: randomUUID(), leaseMs, tags }
+}
+
+/** What is in them, as text. */
+export function textsOf(found: readonly (StoredEntry | undefined)[]): (string | undefined)[] {
+  return found.map((each) => each?.data.toString())
+}
+
+export function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, index) => first + index)
+}
+
+/** What a call rejects with; what it resolves with where it should not. */
+export function refusal(work: Promise<unknown>): Promise<unknown> {
+  return work.catch((error: unknown) => error)
+}
+
+/** The code of what a call rejects with. */
+export async function codeOf(work: Promise<unknown>): Promise<unknown> {
+  const error = await refusal(work)
+  return isMultinodeError(error) ? error.code : error
+}
+
+/** Work that goes on until it is told to end. */
+export class Gate<T> {
+  #open: (value: T) => void = () => {}
+  readonly #ended = new Promise<T>((resolve) => {
+    this.#open = resolve
+  })
+  /** How often somebody came to it. */
+  arrivals = 0
+
+  open(value: T): void {
+    this.#open(value)
+  }
+
+  /** A factory. */
+  readonly pass = (): Promise<T> => {
+    this.arrivals += 1
+    return this.#ended
+  }
+}
+
+type Part = 'counters' | 'bloomFilters' | 'files'
+
+/** Skips a case where the adapter has no such part. */
+export function without(part: Part): (world: CacheWorld) => Promise<string | undefined> {
+  return async (world) => {
+    const { driver } = await world.node()
+    return driver[part] === undefined ? `the adapter has no ${part}` : undefined
+  }
+}
+
+/** Skips a case that is about what an adapter lacks. */
+export function withIt(part: Part): (world: CacheWorld) => Promise<string | undefined> {
+  return async (world) => {
+    const { driver } = await world.node()
+    return driver[part] === undefined ? undefined : `the adapter has ${part}`
+  }
+}
