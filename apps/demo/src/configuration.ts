@@ -9,9 +9,12 @@ export interface Configuration {
   readonly cleanUpEveryMs: number
   readonly workerLeaseMs: number
   readonly isFirstStart: boolean
+  /** How long the cache may take for an answer. */
+  readonly cachePatienceMs: number
 }
 
 const dayMs = 86_400_000
+const longestPatienceMs = 30_000
 
 /** A blank variable counts as not set, because that is how compose files pass "nothing". */
 export function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
@@ -24,6 +27,7 @@ export function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
     cleanUpEveryMs: toMs('CLEAN_UP_EVERY_MS', read('CLEAN_UP_EVERY_MS') ?? '20000'),
     workerLeaseMs: toMs('WORKER_LEASE_MS', read('WORKER_LEASE_MS') ?? '15000'),
     isFirstStart: toSwitch('FIRST_START', read('FIRST_START') ?? '0'),
+    cachePatienceMs: toMs('CACHE_PATIENCE_MS', read('CACHE_PATIENCE_MS') ?? '250', longestPatienceMs),
   }
 }
 
@@ -35,11 +39,11 @@ function toPort(text: string): number {
   )
 }
 
-function toMs(name: string, text: string): number {
-  if (/^\d{3,8}$/.test(text) && Number(text) >= 100 && Number(text) <= dayMs) return Number(text)
+function toMs(name: string, text: string, mostMs = dayMs): number {
+  if (/^\d{3,8}$/.test(text) && Number(text) >= 100 && Number(text) <= mostMs) return Number(text)
   throw new MultinodeError(
     'MISCONFIGURED',
-    `${name}=${text} is no such time: give whole milliseconds from 100 to ${dayMs}, the same on all nodes.`,
+    `${name}=${text} is no such time: give whole milliseconds from 100 to ${mostMs}.`,
   )
 }
 

@@ -15,6 +15,8 @@ const negativeTtlMs = 5_000
 export interface PricesParts {
   readonly cache: Cache
   readonly catalogue: Catalogue
+  /** How long the cache's backend may take for an answer. */
+  readonly patienceMs: number
 }
 
 /**
@@ -25,10 +27,16 @@ export class Prices {
   readonly #catalogue: Catalogue
   readonly #cents: CacheNamespace<number | null>
 
-  constructor({ cache, catalogue }: PricesParts) {
+  constructor({ cache, catalogue, patienceMs }: PricesParts) {
     this.#catalogue = catalogue
     // How long a price is kept in this process is not said: as long as signals tell of changes, or else not at all.
-    this.#cents = cache.namespace('prices', { ttlMs, graceMs, jitter: 0.1, l1: { maxItems: 1_000 } })
+    this.#cents = cache.namespace('prices', {
+      ttlMs,
+      graceMs,
+      jitter: 0.1,
+      l1: { maxItems: 1_000 },
+      timeoutMs: patienceMs,
+    })
   }
 
   /** @throws `ITEM_NOT_FOUND`; `TIMEOUT` when the catalogue takes longer than 2 s and no old price is known */

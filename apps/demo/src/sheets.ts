@@ -1,21 +1,21 @@
 import { hash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Files } from '@multinode/core'
+import type { Cache } from '@multinode/core'
 import type { Order } from './orders.ts'
 import type { SheetFiles } from './sheet-files.ts'
 import { renderSheet } from './sheet.ts'
 
 /** How long a sheet stays in the cache: those of old orders are rarely asked for. */
 const ttlMs = 86_400_000
-/** How long the cache may take. The folder is slower than that only when something is wrong with it. */
-const patienceMs = 250
 
 export type SheetReply =
   | { readonly status: 'found'; readonly png: Buffer; readonly etag: string }
   | { readonly status: 'unchanged'; readonly etag: string }
 
 export interface SheetsParts {
-  readonly cached: Files
+  readonly cached: Cache['files']
+  /** How long the cache may take: the folder is slower than that only when something is wrong with it. */
+  readonly patienceMs: number
   readonly stored: SheetFiles
   readonly report: (message: string) => void
 }
@@ -64,7 +64,7 @@ export class Sheets {
   /** @returns undefined when the cache is away or slow, which is the same news with every sheet */
   async #ask<T>(asked: Promise<T>): Promise<T | undefined> {
     try {
-      const answer = await inTime(asked)
+      const answer = await inTime(this.#parts.patienceMs, asked)
       this.#isInTrouble = false
       return answer
     } catch (error) {
@@ -80,7 +80,7 @@ function nameOf({ id }: Order): string {
   return `sheet:${id}`
 }
 
-async function inTime<T>(asked: Promise<T>): Promise<T> {
+async function inTime<T>(patienceMs: number, asked: Promise<T>): Promise<T> {
   const answered = new AbortController()
   const late = async (): Promise<never> => {
     await sleep(patienceMs, undefined, { signal: answered.signal })

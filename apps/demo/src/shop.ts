@@ -27,6 +27,7 @@ export interface ShopParts {
   readonly cleanUpEveryMs: number
   readonly workerLeaseMs: number
   readonly isFirstStart: boolean
+  readonly cachePatienceMs: number
   readonly report: (message: string) => void
 }
 
@@ -46,15 +47,22 @@ export class Shop implements Disposable {
   readonly #relay: PrintRelay
   readonly #cleanUp: CleanUp
 
-  constructor({ cluster, dataFolder, cleanUpEveryMs, workerLeaseMs, isFirstStart, report }: ShopParts) {
+  constructor(parts: ShopParts) {
+    const { cluster, dataFolder, cleanUpEveryMs, workerLeaseMs, isFirstStart, cachePatienceMs, report } =
+      parts
     this.cluster = cluster
     this.#database = openRecords(dataFolder)
     this.orders = new Orders(this.#database)
     this.stock = new Stock(this.#database)
     this.catalogue = new Catalogue(this.#database)
-    this.prices = new Prices({ cache: cluster.cache, catalogue: this.catalogue })
+    this.prices = new Prices({ cache: cluster.cache, catalogue: this.catalogue, patienceMs: cachePatienceMs })
     const sheetFiles = new SheetFiles(dataFolder)
-    this.sheets = new Sheets({ cached: cluster.cache.files, stored: sheetFiles, report })
+    this.sheets = new Sheets({
+      cached: cluster.cache.files,
+      patienceMs: cachePatienceMs,
+      stored: sheetFiles,
+      report,
+    })
     this.cleanUps = new CleanUpLog(this.#database)
     this.orderIds = new OrderIds({ workerIds: cluster.workerIds, workerLeaseMs, isFirstStart, report })
     this.settings = new Settings({ database: this.#database, pubsub: cluster.pubsub, report })

@@ -18,6 +18,21 @@ export interface OrderReply extends OrderBody {
   readonly status: string
   readonly node: string | null
   readonly attempts: number
+  readonly priceCents: number | null
+}
+
+/** Of `GET /cluster`, what the tests look at. */
+export interface ClusterReply {
+  readonly catalogueReads: number
+  readonly health: { readonly capabilities: Readonly<Record<string, { readonly status: string }>> }
+  readonly stats: {
+    readonly cache: {
+      readonly factoryRuns: number
+      readonly localHits: number
+      readonly isOpen: boolean
+      readonly waiting: number
+    }
+  }
 }
 
 /** A folder for one test's records, removed at its end. */
@@ -87,6 +102,27 @@ export class PrintShop {
       await this.call('/stock'),
     )
     return stock.find((line) => line.item === item)?.quantity
+  }
+
+  async price(item: string): Promise<number> {
+    const response = await this.call(`/items/${item}`)
+    if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`)
+    return (await readJson<{ priceCents: number }>(response)).priceCents
+  }
+
+  /** @returns what became of the cached price: `done` or `deferred` */
+  async changePrice(item: string, priceCents: number): Promise<string> {
+    const response = await this.call(`/items/${item}/price`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ priceCents }),
+    })
+    if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`)
+    return (await readJson<{ cache: string }>(response)).cache
+  }
+
+  async cluster(): Promise<ClusterReply> {
+    return readJson<ClusterReply>(await this.call('/cluster'))
   }
 
   /** Waits until the order has the status, and returns it. */
