@@ -25,12 +25,18 @@ test('GET /cluster tells what runs here', async () => {
         { capability: 'pubsub', backend: 'memory' },
         { capability: 'queue', backend: 'memory' },
         { capability: 'lock', backend: 'memory' },
+        { capability: 'cache', backend: 'memory' },
         { capability: 'workerid', backend: 'memory' },
       ],
     },
     health: { state: 'running', status: 'ok' },
     // One for the stock and one for the printing.
-    stats: { lock: { acquired: 2, lost: 0 }, workerid: { acquired: 1, held: [expect.any(Number)] } },
+    stats: {
+      lock: { acquired: 2, lost: 0 },
+      cache: { factoryRuns: 1, misses: 1, isOpen: false },
+      workerid: { acquired: 1, held: [expect.any(Number)] },
+    },
+    catalogueReads: 1,
     nodes: [{ nodeId: 'press-1' }],
     lastCleanUp: null,
   })
@@ -121,6 +127,10 @@ test.for<[env: Record<string, string>, message: string]>([
   [{ CLEAN_UP_EVERY_MS: '20s' }, 'MISCONFIGURED: CLEAN_UP_EVERY_MS=20s is no such time'],
   [{ CLEAN_UP_EVERY_MS: '86400001' }, 'MISCONFIGURED: CLEAN_UP_EVERY_MS=86400001 is no such time'],
   [{ WORKER_LEASE_MS: '5' }, 'MISCONFIGURED: WORKER_LEASE_MS=5 is no such time'],
+  [
+    { CACHE_PATIENCE_MS: '30001' },
+    'CACHE_PATIENCE_MS=30001 is no such time: give whole milliseconds from 100 to 30000.',
+  ],
   [{ FIRST_START: 'yes' }, 'MISCONFIGURED: FIRST_START=yes is neither 0 nor 1'],
   [{ WORKER_ID: 'x' }, 'WORKER_ID is "x"; it must be a whole number'],
   [{ HOST: '192.0.2.1' }, 'MISCONFIGURED: HOST=192.0.2.1 PORT=0 cannot be used: listen EADDRNOTAVAIL'],
@@ -136,6 +146,7 @@ test.for<[env: Record<string, string>, message: string]>([
       CLUSTER_ADAPTER: 'etcd',
       PUBSUB_ADAPTER: 'memory',
       QUEUE_ADAPTER: 'memory',
+      CACHE_ADAPTER: 'memory',
       WORKERID_ADAPTER: 'memory',
     },
     'CLUSTER_ADAPTER=etcd: there is no adapter "etcd" for lock',
