@@ -24,6 +24,8 @@ export class Breaker {
   #opened = 0
   #lastFailure: MultinodeError | undefined
   #isOpen = false
+  /** From a probe that succeeded until the first call that does. */
+  #isOnTrial = false
   #isEnded = false
   #timer: Timer | undefined
   #probing: Promise<void> | undefined
@@ -48,7 +50,9 @@ export class Breaker {
 
   /** An answer came. While it is open that may be an old one: only a probe closes it. */
   succeeded(): void {
-    if (!this.#isOpen) this.#failures = 0
+    if (this.#isOpen) return
+    this.#failures = 0
+    this.#isOnTrial = false
   }
 
   /** No answer came, or the backend is away. */
@@ -58,7 +62,7 @@ export class Breaker {
     if (this.#isOpen || this.#isEnded || this.#failures < failuresToOpen) return
     this.#isOpen = true
     this.#opened += 1
-    this.#probeAfter(openMs)
+    this.#probeAfter(this.#isOnTrial ? betweenProbesMs : openMs)
   }
 
   /** Asks now if it is open, without waiting for its time. Never rejects. */
@@ -96,6 +100,7 @@ export class Breaker {
     this.#isOpen = false
     // A backend that answers probes and nothing else is found out by the first call.
     this.#failures = failuresToOpen - 1
+    this.#isOnTrial = true
     if (!this.#isEnded) this.#parts.onClosed()
   }
 }
