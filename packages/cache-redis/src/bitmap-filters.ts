@@ -34,8 +34,8 @@ export class BitmapFilters implements FilterEngine {
     const replies = await this.#connection.run('bloom-add', timeoutMs, () =>
       pipelineAll(this.#connection, calls),
     )
-    const other = replies.find((reply) => reply !== 1)
-    return other === undefined ? undefined : String(other)
+    const other = replies.find((reply) => Buffer.isBuffer(reply))
+    return other?.toString()
   }
 
   async mayHave(
@@ -55,10 +55,10 @@ export class BitmapFilters implements FilterEngine {
     )
     const answers: boolean[] = []
     for (const [index, reply] of replies.entries()) {
-      if (reply === null) return undefined
-      const text = String(reply)
+      if (!Buffer.isBuffer(reply)) return undefined
+      const text = reply.toString()
       if (text.length !== chunks[index]?.length || text.includes(' ')) return text
-      answers.push(...[...text].map((flag) => flag === '1'))
+      answers.push(...text.split('').map((flag) => flag === '1'))
     }
     return answers
   }

@@ -43,9 +43,11 @@ export class RedisFiles implements FileDriver {
     )
     if (reply === null) return undefined
     const [etag, contentType, bytes]: readonly unknown[] = Array.isArray(reply) ? reply : []
-    if (etag !== undefined && contentType === undefined) return { unchanged: String(etag) }
-    if (!Buffer.isBuffer(bytes)) throw unexpected(this.#connection.address, getScript, etag)
-    return { bytes, etag: String(etag), contentType: String(contentType) }
+    if (Buffer.isBuffer(etag) && contentType === undefined) return { unchanged: etag.toString() }
+    if (Buffer.isBuffer(etag) && Buffer.isBuffer(contentType) && Buffer.isBuffer(bytes)) {
+      return { bytes, etag: etag.toString(), contentType: contentType.toString() }
+    }
+    throw unexpected(this.#connection.address, getScript, typeof reply)
   }
 
   async delete(name: string, timeoutMs: number): Promise<void> {
