@@ -1,0 +1,253 @@
+import { describe, expect, test } from 'vitest'
+import type { CacheNamespace } from '../../src/index.ts'
+import { Later, turn, watch } from '../support/outcome.ts'
+import { CacheOn } from './cache-on.ts'
+
+type Act = (prices: CacheNamespace) => Promise<unknown>
+
+/** Each makes the value of `poster`, which has the tag `wall`, invalid. */
+const invalidations: [string, Act][] = [
+  ['delete', (prices) => prices.delete('poster')],
+  ['delete of several', (prices) => prices.delete(['shirt', 'poster'])],
+  ['a tag', (prices) => prices.invalidateTags(['wall'])],
+  ['clear', (prices) => prices.clear()],
+]
+const tagged = { tags: ['wall'] }
+
+describe.each(invalidations)('%s while the factory runs', (_, invalidate) => {
+  test('on this node: who asked before gets the value, it is stored nowhere, and who asks after gets a new one', async () => {
+    const node = await new CacheOn().node()
+    const prices = await node.open()
+    const later = new Later<string>()
+    const before = watch(prices.getOrSet('poster', () => later.promise, tagged))
+    await turn()
+    expect(await invalidate(prices)).toBe('done')
+    const after = watch(prices.getOrSet('poster', () => 'new', tagged))
+    await node.clock.advance(100)
+    expect(after.value).toBe('new')
+    later.resolve('old')
+    await turn()
+    expect(before.value).toBe('old')
+    expect(await prices.get('poster')).toBe('new')
+    expect(node.cache.stats()).toMatchObject({ factoryRuns: 2, refusedFills: 1 })
+  })
+
+  test('on another node: the value is stored nowhere, and who asks after gets a new one', async () => {
+    const world = new CacheOn()
+    const [one, two] = [await world.node(), await world.node()]
+    const [mine, theirs] = [await one.open(), await two.open()]
+    const later = new Later<string>()
+    const before = watch(mine.getOrSet('poster', () => later.promise, tagged))
+    await turn()
+    await invalidate(theirs)
+    await world.clock.advance(0)
+    const after = watch(mine.getOrSet('poster', () => 'new', tagged))
+    await world.clock.advance(100)
+    later.resolve('old')
+    await turn()
+    expect([before.value, after.value]).toEqual(['old', 'new'])
+    expect(await mine.get('poster')).toBe('new')
+    expect(await theirs.get('poster')).toBe('new')
+  })
+
+  test('on another node, without signals: the backend refuses it, or it is invalid', async () => {
+    const world = new CacheOn({ withSignals: false })
+    const [one, two] = [await world.node(), await world.node()]
+    const [mine, theirs] = [await one.open({ l1: { ttlMs: 60_000 } }), await two.open()]
+    const later = new Later<string>()
+    const before = watch(mine.getOrSet('poster', () => later.promise, tagged))
+    await turn()
+    await invalidate(theirs)
+    later.resolve('old')
+    await turn()
+    expect(before.value).toBe('old')
+    expect(await theirs.get('poster')).toBe(undefined)
+  })
+})
+
+describe.each(invalidations)('%s while a value is read from the backend', (_, invalidate) => {
+  async function readWhile(act: (mine: CacheNamespace, theirs: CacheNamespace) => Promise<unknown>): Promise<{
+    readonly node: Awaited<ReturnType<CacheOn['node']>>
+    readonly prices: CacheNamespace
+    readonly read: unknown
+  }> {
+    const world = new CacheOn()
+    const [one, two] = [await world.node(), await world.node()]
+    const [mine, theirs] = [await one.open(), await two.open()]
+    await theirs.set('poster', 'old', tagged)
+    await world.clock.advance(0)
+    const answer = new Later<void>()
+    one.holdAnswer('get', answer.promise)
+    const read = watch(mine.get('poster'))
+    await turn()
+    await act(mine, theirs)
+    await world.clock.advance(0)
+    answer.resolve()
+    await turn()
+    one.steps = {}
+    return { node: one, prices: mine, read: read.value }
+  }
+
+  test('by this node: it is not kept in this process', async () => {
+    const { node, prices, read } = await readWhile((mine) => invalidate(mine))
+    expect(read).toBe('old')
+    expect(await prices.get('poster')).toBe(undefined)
+    expect(node.cache.stats().localHits).toBe(0)
+  })
+
+  test('by another node', async () => {
+    const { prices } = await readWhile((_mine, theirs) => invalidate(theirs))
+    expect(await prices.get('poster')).toBe(undefined)
+  })
+
+  test('control: without one it is kept', async () => {
+    const { node, prices } = await readWhile(async () => {})
+    expect(await prices.get('poster')).toBe('old')
+    expect(node.cache.stats().localHits).toBe(1)
+  })
+})
+
+describe('races of this node', () => {
+  test('what was read after a delete began, and before the backend had it, is not kept', async () => {
+    const world = new CacheOn()
+    const node = await world.node()
+    const prices = await node.open()
+    await prices.set('poster', 'old')
+    const heard = new Later<void>()
+    node.holdCall('delete', heard.promise)
+    const deleting = watch(prices.delete('poster'))
+    await turn()
+    expect(await prices.get('poster')).toBe('old')
+    heard.resolve()
+    await turn()
+    expect(deleting.value).toBe('done')
+    expect(await prices.get('poster')).toBe(undefined)
+  })
+
+  test('nobody joins a search that began before the backend had the delete', async () => {
+    const world = new CacheOn()
+    const node = await world.node()
+    const prices = await node.open()
+    await prices.set('poster', 'old')
+    const [heard, answer] = [new Later<void>(), new Later<void>()]
+    node.holdCall('delete', heard.promise)
+    node.holdAnswer('get', answer.promise)
+    const deleting = prices.delete('poster')
+    const early = watch(prices.getOrSet('poster', () => 'new'))
+    await turn()
+    heard.resolve()
+    await deleting
+    node.steps = {}
+    const late = watch(prices.getOrSet('poster', () => 'new'))
+    await node.clock.advance(100)
+    answer.resolve()
+    await turn()
+    expect([early.value, late.value]).toEqual(['old', 'new'])
+  })
+
+  test('a set while a value is made: that of set stays', async () => {
+    const node = await new CacheOn().node()
+    const prices = await node.open()
+    const later = new Later<string>()
+    const call = watch(prices.getOrSet('poster', () => later.promise))
+    await turn()
+    await prices.set('poster', 'set')
+    later.resolve('made')
+    await turn()
+    expect(call.value).toBe('made')
+    expect(await prices.get('poster')).toBe('set')
+  })
+
+  test('two sets at once: this process agrees with the backend, whichever came last', async () => {
+    const world = new CacheOn()
+    const [one, two] = [await world.node(), await world.node()]
+    const [mine, theirs] = [await one.open(), await two.open({ l1: false })]
+    const first = new Later<void>()
+    one.holdCall('set', first.promise)
+    const setting = mine.set('poster', 'first')
+    await turn()
+    one.steps = {}
+    await mine.set('poster', 'second')
+    first.resolve()
+    await setting
+    expect(await mine.get('poster')).toBe(await theirs.get('poster'))
+  })
+
+  test('sets of two nodes at once: both agree with the backend', async () => {
+    const world = new CacheOn()
+    const [one, two] = [await world.node(), await world.node()]
+    const [mine, theirs] = [await one.open(), await two.open()]
+    const answer = new Later<void>()
+    one.holdAnswer('set', answer.promise)
+    const setting = mine.set('poster', 'mine')
+    await turn()
+    await theirs.set('poster', 'theirs')
+    await world.clock.advance(0)
+    answer.resolve()
+    await setting
+    await world.clock.advance(0)
+    expect(await mine.get('poster')).toBe('theirs')
+    expect(await theirs.get('poster')).toBe('theirs')
+  })
+
+  test('what the caller changes later is not changed here', async () => {
+    const node = await new CacheOn().node()
+    const prices = await node.open()
+    const value = { cents: 12 }
+    await prices.set('poster', value)
+    const made = await prices.getOrSet('shirt', () => ({ cents: 13 }))
+    value.cents = 99
+    Object.assign(Object(made), { cents: 99 })
+    expect(await prices.getMany(['poster', 'shirt'])).toEqual([{ cents: 12 }, { cents: 13 }])
+  })
+})
+
+describe('an outage', () => {
+  test('what was deleted meanwhile is not read from the backend before it was told', async () => {
+    const { MultinodeError } = await import('../../src/index.ts')
+    const world = new CacheOn()
+    const [one, two] = [await world.node(), await world.node()]
+    const [mine, theirs] = [await one.open(), await two.open()]
+    await mine.set('poster', 'old')
+    await theirs.get('poster')
+    one.fail(new MultinodeError('UNAVAILABLE', 'away', { outcome: 'not-sent' }))
+    expect(await mine.delete('poster')).toBe('deferred')
+    expect(await mine.get('poster')).toBe(undefined)
+    expect(one.cache.stats()).toMatchObject({ deferred: 1, waiting: 1 })
+    one.steps = {}
+    expect(await mine.get('poster')).toBe(undefined)
+    await world.clock.advance(3_000)
+    expect(one.cache.stats()).toMatchObject({ waiting: 0, replayed: 1 })
+    expect(await theirs.get('poster')).toBe(undefined)
+    expect(await mine.getOrSet('poster', () => 'new')).toBe('new')
+  })
+
+  test('a set that failed deletes what was there', async () => {
+    const { MultinodeError } = await import('../../src/index.ts')
+    const world = new CacheOn()
+    const node = await world.node()
+    const prices = await node.open()
+    await prices.set('poster', 'old')
+    node.fail(new MultinodeError('UNAVAILABLE', 'away', { outcome: 'not-sent' }))
+    expect(await prices.set('poster', 'new')).toBe('deferred')
+    node.steps = {}
+    await world.clock.advance(3_000)
+    expect(await prices.get('poster')).toBe(undefined)
+    expect(node.cache.stats()).toMatchObject({ waiting: 0 })
+  })
+
+  test('what was told just before the end is not reported as lost', async () => {
+    const { MultinodeError } = await import('../../src/index.ts')
+    const world = new CacheOn()
+    const node = await world.node()
+    const prices = await node.open()
+    node.fail(new MultinodeError('UNAVAILABLE', 'away', { outcome: 'not-sent' }))
+    await prices.delete('poster')
+    node.steps = {}
+    const closing = watch(node.cache.close())
+    await world.clock.advance(5_000)
+    expect(closing.state).toBe('resolved')
+    expect(node.reported).toEqual([])
+    expect(node.cache.stats().replayed).toBe(1)
+  })
+})
