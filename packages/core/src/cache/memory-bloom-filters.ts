@@ -9,7 +9,7 @@ interface Filter {
 }
 
 /** Of all filters together. */
-const mostBytes = 256 * 1_048_576
+const defaultMostBytes = 256 * 1_048_576
 /** What keeping one costs besides its bits. */
 const overheadBytes = 500
 
@@ -17,7 +17,12 @@ const overheadBytes = 500
 export class MemoryBloomFilters implements BloomFilterDriver {
   readonly engine = 'process'
   readonly #filters = new Map<string, Filter>()
+  readonly #mostBytes: number
   #bytes = 0
+
+  constructor(mostBytes = defaultMostBytes) {
+    this.#mostBytes = mostBytes
+  }
 
   async add(definition: BloomDefinition, items: readonly string[]): Promise<void> {
     const { bytes, shape } = this.#existing(definition) ?? this.#make(definition)
@@ -57,10 +62,10 @@ export class MemoryBloomFilters implements BloomFilterDriver {
   #make(definition: BloomDefinition): Filter {
     const shape = bloomShape(definition.capacity, definition.errorRate)
     const size = shape.bits / 8 + overheadBytes
-    if (this.#bytes + size > mostBytes) {
+    if (this.#bytes + size > this.#mostBytes) {
       throw new MultinodeError(
         'EXHAUSTED',
-        `cache on memory: the Bloom filters together may have ${mostBytes} bytes; ${JSON.stringify(definition.name)} was not made. Remove some, or use a backend that is not this process.`,
+        `cache on memory: the Bloom filters together may have ${this.#mostBytes} bytes; ${JSON.stringify(definition.name)} was not made. Remove some, or use a backend that is not this process.`,
         { capability: 'cache', backend: 'memory', outcome: 'not-sent' },
       )
     }

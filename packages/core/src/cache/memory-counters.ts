@@ -7,15 +7,17 @@ interface Counter {
   readonly untilMs: number
 }
 
-const mostCounters = 100_000
+const defaultMost = 100_000
 
 /** The counters of one cluster name in this process. None is forgotten before its time, so when there are too many no further one is made. */
 export class MemoryCounters implements CounterDriver {
   readonly #clock: Clock
+  readonly #most: number
   readonly #counters = new Map<string, Counter>()
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, most = defaultMost) {
     this.#clock = clock
+    this.#most = most
   }
 
   async increment(name: string, by: number, ttlMs: number | undefined): Promise<number> {
@@ -43,11 +45,11 @@ export class MemoryCounters implements CounterDriver {
 
   #make(name: string, counter: Counter): void {
     this.#counters.delete(name)
-    if (this.#counters.size >= mostCounters) this.#sweep()
-    if (this.#counters.size >= mostCounters) {
+    if (this.#counters.size >= this.#most) this.#sweep()
+    if (this.#counters.size >= this.#most) {
       throw new MultinodeError(
         'EXHAUSTED',
-        `cache on memory: there are ${mostCounters} counters; ${JSON.stringify(name)} was not made. Give counters a ttl, or use a backend that is not this process.`,
+        `cache on memory: there are ${this.#most} counters; ${JSON.stringify(name)} was not made. Give counters a ttl, or use a backend that is not this process.`,
         { capability: 'cache', backend: 'memory', outcome: 'not-sent' },
       )
     }

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Clock } from '../runtime/clock.ts'
 
 /** Of all entries of a cluster name, what is kept with each included: what was not used for longest goes first. */
-const mostBytes = 256 * 1_048_576
+const defaultMostBytes = 256 * 1_048_576
 const mostTagBytes = 32 * 1_048_576
 /** What keeping one costs besides its text and its data, about. */
 const overheadBytes = 200
@@ -32,22 +32,24 @@ export interface MemoryEntry {
 /** What the namespaces of one cluster name share: the memory for their entries and tags, and the time. */
 export class MemoryEntries {
   readonly clock: Clock
-  readonly #entries = new LRUCache<string, MemoryEntry>({
-    maxSize: mostBytes,
-    sizeCalculation: ({ data }, id) => data.byteLength + id.length * 2 + overheadBytes,
-  })
+  readonly #entries: LRUCache<string, MemoryEntry>
   /** A tag that was forgotten costs the entries that have it, and nothing else. */
   readonly #tags = new LRUCache<string, number>({
     maxSize: mostTagBytes,
     sizeCalculation: (_, id) => id.length * 2 + overheadBytes,
   })
-  #sweeping: Iterator<string> = this.#entries.rkeys()
+  #sweeping: Iterator<string>
   /** What the sweep has come to: looked at when it is past it, because where a deleted one was it would not find on. */
   #swept: string | undefined
   #lastVersion = 0
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, mostBytes = defaultMostBytes) {
     this.clock = clock
+    this.#entries = new LRUCache({
+      maxSize: mostBytes,
+      sizeCalculation: ({ data }, id) => data.byteLength + id.length * 2 + overheadBytes,
+    })
+    this.#sweeping = this.#entries.rkeys()
   }
 
   /** Valid or not: that is for its namespace to say. */

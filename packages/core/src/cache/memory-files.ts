@@ -7,23 +7,25 @@ interface Kept extends StoredFile {
 }
 
 /** Of all files together, with what keeping one costs. */
-const mostBytes = 256 * 1_048_576
+const defaultMostBytes = 256 * 1_048_576
 const overheadBytes = 500
 
 /** The files of one cluster name in this process. None is dropped before its time, so when they are too large no further one is taken. */
 export class MemoryFiles implements FileDriver {
   readonly #clock: Clock
+  readonly #mostBytes: number
   readonly #files = new Map<string, Kept>()
   #bytes = 0
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, mostBytes = defaultMostBytes) {
     this.#clock = clock
+    this.#mostBytes = mostBytes
   }
 
   async put(name: string, file: StoredFile, ttlMs: number | undefined): Promise<void> {
     const grows = (): number => costOf(name, file) - this.#costOfNow(name)
-    if (this.#bytes + grows() > mostBytes) this.#sweep()
-    if (this.#bytes + grows() > mostBytes) throw full(name)
+    if (this.#bytes + grows() > this.#mostBytes) this.#sweep()
+    if (this.#bytes + grows() > this.#mostBytes) throw full(name, this.#mostBytes)
     this.#remove(name)
     this.#bytes += costOf(name, file)
     const untilMs = this.#clock.monotonicMs() + (ttlMs ?? Infinity)
@@ -73,7 +75,7 @@ function costOf(name: string, { bytes, contentType }: StoredFile): number {
   return bytes.byteLength + (name.length + contentType.length) * 2 + overheadBytes
 }
 
-function full(name: string): MultinodeError {
+function full(name: string, mostBytes: number): MultinodeError {
   return new MultinodeError(
     'EXHAUSTED',
     `cache on memory: the files together may have ${mostBytes} bytes; ${JSON.stringify(name)} was not stored. Delete some, give them a ttl, or use a backend that is not this process.`,

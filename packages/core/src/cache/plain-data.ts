@@ -40,9 +40,13 @@ function findInArray(values: readonly unknown[]): Unfit | undefined {
 
 function findInObject(object: object): Unfit | undefined {
   if (hasMethods(object)) return { path: '', what: nameOfClass(object) }
-  for (const [key, value] of Object.entries(object)) {
+  const values: unknown[] = Object.values(object)
+  for (let index = 0; index < values.length; index += 1) {
+    const value = values[index]
     const found = value === undefined ? undefined : findUnfit(value)
-    if (found !== undefined) return { path: `[${JSON.stringify(key)}]${found.path}`, what: found.what }
+    if (found !== undefined) {
+      return { path: `[${JSON.stringify(Object.keys(object)[index])}]${found.path}`, what: found.what }
+    }
   }
   return undefined
 }
@@ -50,6 +54,8 @@ function findInObject(object: object): Unfit | undefined {
 /** Whether its class gives it more than data. The last prototype is that of every object, also in another realm. */
 function hasMethods(object: object): boolean {
   let prototype: unknown = Object.getPrototypeOf(object)
+  // Nearly always, and the rest costs as much as writing the object as JSON.
+  if (prototype === Object.prototype) return false
   while (is.object(prototype)) {
     const next: unknown = Object.getPrototypeOf(prototype)
     if (next === null) return false

@@ -20,11 +20,10 @@ function numbered(count: number, prefix = 'k'): string[] {
 
 describe('the memory for entries', () => {
   test('is bounded for all namespaces together: what was not used for longest goes', async () => {
-    const entries = new MemoryEntries(new ManualClock())
+    const entries = new MemoryEntries(new ManualClock(), 40_000)
     const spaces = [new MemorySpace(entries), new MemorySpace(entries)]
-    const large = Buffer.alloc(8 * 1_048_576)
     for (const key of numbered(20)) {
-      for (const space of spaces) await put(space, [key], large)
+      for (const space of spaces) await put(space, [key])
       await spaces[0]?.get('k0')
     }
     expect(entries.size).toBe(31)

@@ -10,8 +10,8 @@ const exhausted = { code: 'EXHAUSTED', outcome: 'not-sent' }
 describe('what memory never drops is refused when there is too much', () => {
   test('of it: counters', async () => {
     const clock = new ManualClock()
-    const counters = new MemoryCounters(clock)
-    for (let index = 0; index < 100_000; index += 1) {
+    const counters = new MemoryCounters(clock, 1_000)
+    for (let index = 0; index < 1_000; index += 1) {
       await counters.increment(`n${index}`, 1, index < 10 ? 1_000 : undefined)
     }
     expect(await failureOf(() => counters.increment('one more', 1, undefined))).toMatchObject(exhausted)
@@ -22,8 +22,8 @@ describe('what memory never drops is refused when there is too much', () => {
 
   test('of it: files', async () => {
     const clock = new ManualClock()
-    const files = new MemoryFiles(clock)
-    const file = { bytes: Buffer.alloc(64 * 1_048_576), etag: '"a"', contentType: 'text/plain' }
+    const files = new MemoryFiles(clock, 4_000)
+    const file = { bytes: Buffer.alloc(512), etag: '"a"', contentType: 'text/plain' }
     await files.put('a', file, 1_000)
     await files.put('b', file, undefined)
     await files.put('c', file, undefined)
@@ -38,8 +38,8 @@ describe('what memory never drops is refused when there is too much', () => {
   })
 
   test('of it: Bloom filters', async () => {
-    const filters = new MemoryBloomFilters()
-    const definition = { name: 'a', capacity: 100_000_000, errorRate: 0.01 }
+    const filters = new MemoryBloomFilters(3_700)
+    const definition = { name: 'a', capacity: 1_000, errorRate: 0.01 }
     await filters.add(definition, ['item'])
     await filters.add({ ...definition, name: 'b' }, ['item'])
     const third = { ...definition, name: 'c' }
