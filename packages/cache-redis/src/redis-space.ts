@@ -2,7 +2,6 @@ import { RedisScript } from '@multinode/connection-redis'
 import type {
   CacheSpace,
   ClaimReply,
-  ClaimRequest,
   NewEntry,
   Snapshot,
   SpaceDefinition,
@@ -11,16 +10,10 @@ import type {
 import { CacheKeys } from './cache-keys.ts'
 import { type CacheServer, maxBytes, tooLarge, unexpected } from './cache-server.ts'
 import { claimLua } from './claim.lua.ts'
-import {
-  type EntryRecord,
-  recordArguments,
-  takenFor,
-  toStored,
-  unpackRecord,
-  Versions,
-} from './entry-record.ts'
+import { recordArguments, takenFor, Versions } from './entry-record.ts'
+import { EntryReads } from './entry-reads.ts'
 import { fillLua } from './fill.lua.ts'
-import { asPartial, type KeyedCommand, pipelineAll, scriptCall } from './pipelines.ts'
+import { asPartial, pipelineAll, scriptCall } from './pipelines.ts'
 import { renewLua } from './renew.lua.ts'
 import { setLua } from './set.lua.ts'
 
@@ -29,6 +22,7 @@ const fillScript = new RedisScript('fill', fillLua)
 const renewScript = new RedisScript('renew', renewLua)
 const setScript = new RedisScript('set', setLua)
 
+type Claim = Parameters<CacheSpace['claim']>[0]
 type VersionMap = ReadonlyMap<string, number>
 
 /**
@@ -38,55 +32,23 @@ type VersionMap = ReadonlyMap<string, number>
 export class RedisSpace implements CacheSpace {
   readonly #server: CacheServer
   readonly #keys: CacheKeys
+  readonly #reads: EntryReads
 
   constructor(server: CacheServer, definition: SpaceDefinition) {
     this.#server = server
     this.#keys = new CacheKeys(server.clusterName, definition)
+    this.#reads = new EntryReads(server, this.#keys)
   }
 
   get(key: string, timeoutMs: number): Promise<StoredEntry | undefined> {
-    const { connection, clocks, versions } = this.#server
-    const entry = this.#keys.entry(key)
-    return connection.run('GET', timeoutMs, async () => {
-      // Asked for first, so that it leaves together with the read.
-      const current = versions.current([this.#keys.version])
-      const [bytes, found] = await Promise.all([
-        connection.client.getBuffer(entry),
-        current,
-        clocks.ready(entry),
-      ])
-      const record = this.#ofThisVersion(bytes, found)
-      if (record === undefined) return undefined
-      const nowMs = clocks.nowMs(entry)
-      if (record.versions.tags.size === 0) return toStored(record, nowMs)
-      return this.#hasItsTags(record, await versions.current(this.#tagKeys([record])))
-        ? toStored(record, nowMs)
-        : undefined
-    })
+    return this.#reads.get(key, timeoutMs)
   }
 
   getMany(keys: readonly string[], timeoutMs: number): Promise<(StoredEntry | undefined)[]> {
-    const { connection, clocks, versions } = this.#server
-    const entries = keys.map((key) => this.#keys.entry(key))
-    return connection.run('MGET', timeoutMs, async () => {
-      const current = versions.current([this.#keys.version])
-      const [all, found] = await Promise.all([
-        this.#readAll(entries),
-        current,
-        ...entries.map((entry) => clocks.ready(entry)),
-      ])
-      const records = all.map((bytes) => this.#ofThisVersion(bytes, found))
-      const tagKeys = this.#tagKeys(records)
-      const tags = tagKeys.length === 0 ? new Map<string, number>() : await versions.current(tagKeys)
-      return records.map((record, index) =>
-        record && this.#hasItsTags(record, tags)
-          ? toStored(record, clocks.nowMs(entries[index] ?? ''))
-          : undefined,
-      )
-    })
+    return this.#reads.getMany(keys, timeoutMs)
   }
 
-  claim({ key, owner, leaseMs, tags }: ClaimRequest, timeoutMs: number): Promise<ClaimReply> {
+  claim({ key, owner, leaseMs, tags }: Claim, timeoutMs: number): Promise<ClaimReply> {
     const { connection, versions } = this.#server
     const keys = this.#keys.entryAndLease(key)
     return connection.run('claim', timeoutMs, async () => {
@@ -96,7 +58,7 @@ export class RedisSpace implements CacheSpace {
         writing,
       ])
       const { isGranted, nowMs, bytes } = this.#readClaim(reply)
-      const entry = await this.#validIn(bytes, made, nowMs)
+      const entry = await this.#reads.validIn(bytes, made, nowMs)
       if (entry !== undefined && entry.freshMs > 0) {
         // It ends by itself, too.
         if (isGranted) this.release(key, owner, timeoutMs).catch(() => {})
@@ -176,16 +138,6 @@ export class RedisSpace implements CacheSpace {
     await connection.run('clear', timeoutMs, () => versions.bump([this.#keys.version]))
   }
 
-  /** One command, or on a Cluster one pipeline for each master. */
-  async #readAll(entries: readonly string[]): Promise<(Buffer | null)[]> {
-    const { connection } = this.#server
-    if (entries.length === 0) return []
-    if (!('nodes' in connection.client)) return connection.client.mgetBuffer([...entries])
-    const gets = entries.map((key): KeyedCommand => ({ key, words: ['get', key] }))
-    const replies = await pipelineAll(connection, gets)
-    return replies.map((reply) => (Buffer.isBuffer(reply) ? reply : null))
-  }
-
   async #store(entries: readonly NewEntry[], versions: VersionMap): Promise<void> {
     const calls = entries.map((entry) =>
       scriptCall(
@@ -204,34 +156,6 @@ export class RedisSpace implements CacheSpace {
       throw unexpected(this.#server.connection.address, claimScript, reply)
     }
     return { isGranted: granted === 1, nowMs, bytes: Buffer.isBuffer(bytes) ? bytes : null }
-  }
-
-  /** One more round trip when it has tags that are not known yet. */
-  async #validIn(bytes: Buffer | null, known: VersionMap, nowMs: number): Promise<StoredEntry | undefined> {
-    const record = this.#ofThisVersion(bytes, known)
-    if (record === undefined) return undefined
-    const missing = this.#tagKeys([record]).filter((key) => !known.has(key))
-    const more = missing.length === 0 ? [] : await this.#server.versions.current(missing)
-    return this.#hasItsTags(record, new Map([...known, ...more])) ? toStored(record, nowMs) : undefined
-  }
-
-  #ofThisVersion(bytes: Buffer | null, versions: VersionMap): EntryRecord | undefined {
-    const record = unpackRecord(bytes)
-    return record !== undefined && record.versions.space === versions.get(this.#keys.version)
-      ? record
-      : undefined
-  }
-
-  #hasItsTags(record: EntryRecord, versions: VersionMap): boolean {
-    for (const [tag, version] of record.versions.tags) {
-      if (versions.get(this.#keys.tag(tag)) !== version) return false
-    }
-    return true
-  }
-
-  #tagKeys(records: readonly (EntryRecord | undefined)[]): string[] {
-    const tags = records.flatMap((record) => [...(record?.versions.tags.keys() ?? [])])
-    return [...new Set(tags)].map((tag) => this.#keys.tag(tag))
   }
 
   #versionKeys(tags: readonly string[]): string[] {

@@ -66,7 +66,7 @@ export class VersionStore {
     const { client } = this.#connection
     const [only, ...others] = keys
     if (only === undefined) return new Map()
-    if (others.length === 0) return new Map([[only, toVersion(await client.get(only))]])
+    if (others.length === 0) return new Map([[only, toAnswer(await client.get(only))]])
     if (!('nodes' in client)) return byKey(keys, await client.mget([...keys]))
     const gets = keys.map((key) => ({ key, words: ['get', key] as const }))
     return byKey(keys, await pipelineByMaster(this.#connection, gets))
@@ -79,12 +79,16 @@ export class VersionStore {
 }
 
 function byKey(keys: readonly string[], replies: readonly unknown[]): ReadonlyMap<string, Answer> {
-  return new Map(keys.map((key, index) => [key, toVersion(replies[index])]))
+  return new Map(keys.map((key, index) => [key, toAnswer(replies[index])]))
 }
 
-function toVersion(reply: unknown): Answer {
-  if (reply === null || reply === undefined || reply instanceof Error) return reply ?? undefined
-  return Number(String(reply))
+function toAnswer(reply: unknown): Answer {
+  return reply instanceof Error ? reply : toVersion(reply)
+}
+
+/** From a reply of the server; undefined when there is none. */
+export function toVersion(reply: unknown): number | undefined {
+  return typeof reply === 'string' || Buffer.isBuffer(reply) ? Number(reply.toString()) : undefined
 }
 
 function chosen(answers: ReadonlyMap<string, Answer>, keys: readonly string[]): ReadonlyMap<string, number> {
