@@ -1,0 +1,116 @@
+import type { Clock } from '@multinode/core'
+import { serversAvailable, startRedis } from '@multinode/testbed'
+import { Redis } from 'ioredis'
+import { afterAll, describe, expect, it } from 'vitest'
+import { callMs, entry, far, longMs, node, range } from './node.ts'
+
+/** Of a node whose time of day is off. */
+function clockOff(ms: number): Clock {
+  return {
+    monotonicMs: () => performance.now(),
+    wallMs: () => Date.now() + ms,
+    setTimer(callback, delayMs, kind) {
+      const timeout = setTimeout(callback, delayMs)
+      if (kind === 'background') timeout.unref()
+      return { cancel: () => clearTimeout(timeout) }
+    },
+  }
+}
+
+const definition = { name: 'things', version: '' }
+
+describe.skipIf(!serversAvailable())('nodes whose clocks are five seconds ahead and behind', async () => {
+  const server = await startRedis()
+  afterAll(() => server.stop())
+  const ahead = clockOff(5_000)
+  const behind = clockOff(-5_000)
+
+  it('read nothing that was invalidated, and lose nothing that was not', async () => {
+    await using one = await node(server.url, { clock: ahead })
+    await using two = await node(server.url, { clock: behind })
+    const here = one.cache.namespace<string>('things', far)
+    const there = two.cache.namespace<string>('things', far)
+    for (const round of range(50)) {
+      await here.set('gone', `old ${round}`, { tags: ['tag'] })
+      await here.set('cleared', `old ${round}`)
+      await there.invalidateTags(['tag'])
+      expect(await here.get('gone')).toBe(undefined)
+      await here.set('kept', `new ${round}`, { tags: ['tag'] })
+      expect(await there.get('kept')).toBe(`new ${round}`)
+      expect(await there.get('cleared')).toBe(`old ${round}`)
+    }
+    await there.clear()
+    expect(await here.getMany(['kept', 'cleared'])).toEqual([undefined, undefined])
+  })
+
+  it('agree on how long an entry is fresh', async () => {
+    await using one = await node(server.url, { clock: ahead })
+    await using two = await node(server.url, { clock: behind })
+    const [here, there] = [one, two].map(({ driver }) => driver.open(definition))
+    await here?.set([entry('key', 'value', { ttlMs: 3_000, graceMs: 60_000 })], callMs)
+    const [seen, elsewhere] = await Promise.all([here?.get('key', callMs), there?.get('key', callMs)])
+    expect(seen?.freshMs).toBeGreaterThan(2_000)
+    expect(Math.abs((seen?.freshMs ?? 0) - (elsewhere?.freshMs ?? 0))).toBeLessThan(1_000)
+  })
+
+  it('would read what was invalidated if they went by their own time, the control', async () => {
+    const bare = new Redis(server.url)
+    await bare.hset('bare', 'value', 'old', 'at', ahead.wallMs())
+    await bare.set('bare-tag', behind.wallMs())
+    const [at, invalidatedAt] = [await bare.hget('bare', 'at'), await bare.get('bare-tag')]
+    expect(Number(at)).toBeGreaterThan(Number(invalidatedAt))
+    bare.disconnect()
+  })
+})
+
+describe.skipIf(!serversAvailable())('a tag', async () => {
+  const server = await startRedis()
+  afterAll(() => server.stop())
+
+  it('whose key was removed costs its entries once, and is never taken for what it was', async () => {
+    await using one = await node(server.url)
+    const things = one.cache.namespace<string>('things', far)
+    await things.setMany(['a', 'b'].map((key) => ({ key, value: 'old', tags: ['tag'] })))
+    await things.set('other', 'value', { tags: ['another'] })
+    const [tagKey] = await keysLike('*:tag}:tag')
+    expect(await server.cli('DEL', tagKey ?? '')).toBe(1)
+    expect(await things.getMany(['a', 'b', 'other'])).toEqual([undefined, undefined, 'value'])
+    await things.set('a', 'new', { tags: ['tag'] })
+    expect(await things.getMany(['a', 'b', 'other'])).toEqual(['new', undefined, 'value'])
+    // The control: with the version that it had, the old one would be there again.
+    await things.invalidateTags(['tag'])
+    expect(await things.getMany(['a', 'b'])).toEqual([undefined, undefined])
+  })
+
+  async function keysLike(pattern: string): Promise<string[]> {
+    const keys = await server.cli('KEYS', pattern)
+    return Array.isArray(keys) ? keys.map(String) : []
+  }
+
+  it('that is invalidated while a value is made makes it invalid, and not where it is looked at afterwards, the control', async () => {
+    await using one = await node(server.url)
+    await using two = await node(server.url)
+    const [here, there] = [one, two].map(({ cache }) => cache.namespace<string>('things', far))
+    const make = async (): Promise<string> => {
+      await there?.invalidateTags(['bumped'])
+      return 'old'
+    }
+    expect(await here?.getOrSet('made', make, { tags: ['bumped'] })).toBe('old')
+    expect(await there?.get('made')).toBe(undefined)
+    await here?.set('made', await make(), { tags: ['bumped'] })
+    expect(await there?.get('made'), 'the control').toBe('old')
+  })
+
+  it('and a namespace whose versions are kept on by who writes, a month at a time', async () => {
+    await using one = await node(server.url)
+    const things = one.cache.namespace<string>('kept', far)
+    await things.set('key', 'value', { tags: ['on'] })
+    const versions = [...(await keysLike('*kept@}:version')), ...(await keysLike('*kept@:on}:tag'))]
+    expect(versions).toHaveLength(2)
+    for (const key of versions) await server.cli('PEXPIRE', key, String(longMs))
+    await things.set('key', 'value', { tags: ['on'] })
+    for (const key of versions) {
+      expect(Number(await server.cli('PTTL', key))).toBeGreaterThan(29 * 24 * 3_600_000)
+    }
+  })
+})
