@@ -50,6 +50,7 @@ export const flawedEntries = {
   'kept-is-as-fresh': finding((entry) => ({ ...entry, keptMs: entry.freshMs })),
   'stale-is-fresh': finding((entry) => ({ ...entry, freshMs: Math.max(entry.freshMs, 1) })),
   'grace-never-ends': storing(() => ({ graceMs: longMs })),
+  'grace-is-ignored': storing(() => ({ graceMs: 0 })),
   'ttls-are-rounded': storing(() => ({ ttlMs: 100_000 })),
   'fresh-is-told-too-long': finding((entry) => ({ ...entry, freshMs: longMs })),
 }

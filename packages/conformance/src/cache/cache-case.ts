@@ -21,6 +21,7 @@ export type CacheFlaw =
   | 'kept-is-as-fresh'
   | 'stale-is-fresh'
   | 'grace-never-ends'
+  | 'grace-is-ignored'
   | 'ttls-are-rounded'
   | 'fresh-is-told-too-long'
   | 'grants-all'

@@ -1,6 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { type CacheClaimRequest, isMultinodeError, type NewEntry, type StoredEntry } from '@multinode/core'
-import { callMs, type CacheWorld } from './cache-world.ts'
+import {
+  type CacheClaimRequest,
+  type CacheNamespace,
+  isMultinodeError,
+  type NewEntry,
+  type StoredEntry,
+} from '@multinode/core'
+import { callMs, type CacheNode, type CacheWorld } from './cache-world.ts'
 
 /** Longer than any case takes. */
 export const longMs = 60_000
@@ -46,6 +52,12 @@ export function refusal(work: Promise<unknown>): Promise<unknown> {
   return work.catch((error: unknown) => error)
 }
 
+/** What the case awaits later, or never where it fails before. */
+export function later<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => {})
+  return work
+}
+
 /** The code of what a call rejects with. */
 export async function codeOf(work: Promise<unknown>): Promise<unknown> {
   const error = await refusal(work)
@@ -70,6 +82,35 @@ export class Gate<T> {
     this.arrivals += 1
     return this.#ended
   }
+}
+
+/** A namespace on a node that keeps values for itself. */
+export interface NearSpace {
+  readonly node: CacheNode
+  readonly space: CacheNamespace<string>
+}
+
+/** The same namespace on two nodes, as soon as both keep what they read. */
+export async function nearPair(world: CacheWorld): Promise<[NearSpace, NearSpace]> {
+  const [one, two] = await world.twoNodes()
+  const here = { node: one, space: one.cache.namespace<string>('things', near) }
+  const there = { node: two, space: two.cache.namespace<string>('things', near) }
+  await here.space.set('kept', 'kept')
+  for (const each of [here, there]) await untilKept(world, each, ['kept'])
+  return [here, there]
+}
+
+/** When all of them are read from what the node keeps. */
+export async function untilKept(
+  world: CacheWorld,
+  { node, space }: NearSpace,
+  keys: readonly string[],
+): Promise<void> {
+  await world.until(`it keeps ${keys.length} values`, async () => {
+    const before = node.cache.stats().localHits
+    await space.getMany(keys)
+    return node.cache.stats().localHits - before === keys.length
+  })
 }
 
 type Part = 'counters' | 'bloomFilters' | 'files'

@@ -115,7 +115,7 @@ export const claimCases: readonly CacheCase[] = [
     control: 'renew-does-nothing',
     async run(world) {
       const [one, two] = await world.spaces()
-      const [claim, other] = [claimOf('key', { leaseMs: 1_500 }), claimOf('other', { leaseMs: 1_600 })]
+      const [claim, other] = [claimOf('key', { leaseMs: 800 }), claimOf('other', { leaseMs: 900 })]
       await granted(one, claim)
       expect(await two.renew('key', claimOf('key').owner, longMs, callMs)).toBe(false)
       expect(await one.renew('key', claim.owner, longMs, callMs)).toBe(true)

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import type { CacheCase } from './cache-case.ts'
 import { callMs } from './cache-world.ts'
-import { claimOf, entry, far, Gate, range, textsOf } from './caching.ts'
+import { claimOf, entry, far, Gate, later, range, textsOf } from './caching.ts'
 
 /** Many entries at once, by their namespace and by their tags. */
 export const invalidationCases: readonly CacheCase[] = [
@@ -102,8 +102,10 @@ export const invalidationCases: readonly CacheCase[] = [
     control: 'snapshots-are-of-the-fill',
     async run(world) {
       const [one, two] = await world.pair<string>(far)
+      // What is stored must not depend on who is told in time.
+      world.signals.bus?.delay(2_000)
       const gate = new Gate<string>()
-      const made = one.getOrSet('key', gate.pass, { tags: ['other', 'tag'] })
+      const made = later(one.getOrSet('key', gate.pass, { tags: ['other', 'tag'] }))
       await world.until('it is being made', () => gate.arrivals === 1)
       await two.invalidateTags(['tag'])
       gate.open('old')

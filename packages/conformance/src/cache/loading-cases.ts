@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { CacheCase } from './cache-case.ts'
 import { callMs } from './cache-world.ts'
-import { claimOf, codeOf, far, Gate, longMs, range, refusal } from './caching.ts'
+import { claimOf, codeOf, far, Gate, later, longMs, range, refusal } from './caching.ts'
 
 /** Values that are made when somebody asks for them. */
 export const loadingCases: readonly CacheCase[] = [
@@ -66,10 +66,10 @@ export const loadingCases: readonly CacheCase[] = [
       const startMs = performance.now()
       const make = async (): Promise<string> => {
         runs += 1
-        while (runs < 2 && performance.now() < startMs + 1_900) await sleep(10)
+        while (runs < 2 && performance.now() < startMs + 1_500) await sleep(10)
         return 'value'
       }
-      const first = one.getOrSet('key', make)
+      const first = later(one.getOrSet('key', make))
       await world.until('it is being made', () => runs === 1)
       expect([await two.getOrSet('key', make), await first]).toEqual(['value', 'value'])
       expect(runs).toBe(1)
@@ -129,7 +129,7 @@ export const loadingCases: readonly CacheCase[] = [
   },
   {
     name: 'while a stale value is made anew it is served after softTimeoutMs, and the new one once it is there',
-    control: 'claim-forgets-stale',
+    control: 'grace-is-ignored',
     async run(world) {
       const [one, two] = await world.pair<string>({ ...far, graceMs: longMs })
       await one.set('key', 'old', { ttlMs: 50 })
@@ -147,7 +147,7 @@ export const loadingCases: readonly CacheCase[] = [
   },
   {
     name: 'when the factory fails a stale value within its grace is served',
-    control: 'claim-forgets-stale',
+    control: 'grace-is-ignored',
     async run(world) {
       const [one, two] = await world.pair<string>({ ...far, graceMs: longMs })
       await one.set('key', 'old', { ttlMs: 50 })
@@ -169,13 +169,27 @@ export const loadingCases: readonly CacheCase[] = [
     control: 'release-does-nothing',
     async run(world) {
       const [one, two] = await world.pair<string>({ ...far, leaseMs: longMs, lockTimeoutMs: longMs })
-      const signals: AbortSignal[] = []
-      const deaf = ({ signal }: { readonly signal: AbortSignal }): Promise<string> => {
-        signals.push(signal)
-        return new Promise(() => {})
-      }
-      expect(await codeOf(one.getOrSet('key', deaf, { hardTimeoutMs: 100 }))).toBe('TIMEOUT')
-      expect(signals.map(({ aborted }) => aborted)).toEqual([true])
+      const heeding = ({ signal }: { readonly signal: AbortSignal }): Promise<string> =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason))
+        })
+      const late = refusal(one.getOrSet('key', heeding, { hardTimeoutMs: 100 }))
+      expect(await world.soon('it is over', late)).toMatchObject({ code: 'TIMEOUT' })
+      expect(
+        await world.soon(
+          'the next makes it',
+          two.getOrSet('key', () => 'value'),
+        ),
+      ).toBe('value')
+    },
+  },
+  {
+    name: 'a factory that heeds no abort keeps the others waiting for no longer than its lease',
+    control: 'leases-never-end',
+    async run(world) {
+      const [one, two] = await world.pair<string>({ ...far, leaseMs: 300, lockTimeoutMs: longMs })
+      const deaf = (): Promise<string> => new Promise(() => {})
+      expect(await codeOf(one.getOrSet('key', deaf, { hardTimeoutMs: 50 }))).toBe('TIMEOUT')
       expect(
         await world.soon(
           'the next makes it',
@@ -190,7 +204,7 @@ export const loadingCases: readonly CacheCase[] = [
     async run(world) {
       const [one, two] = await world.pair<string>(far)
       const gate = new Gate<string>()
-      const before = one.getOrSet('key', gate.pass)
+      const before = later(one.getOrSet('key', gate.pass))
       await world.until('it is being made', () => gate.arrivals === 1)
       await two.delete('key')
       const after = two.getOrSet('key', () => 'new')
@@ -206,7 +220,7 @@ export const loadingCases: readonly CacheCase[] = [
     async run(world) {
       const [one] = await world.pair<string>(far)
       const gate = new Gate<string>()
-      const before = one.getOrSet('key', gate.pass)
+      const before = later(one.getOrSet('key', gate.pass))
       await world.until('it is being made', () => gate.arrivals === 1)
       await one.delete('key')
       expect(
@@ -225,7 +239,7 @@ export const loadingCases: readonly CacheCase[] = [
     async run(world) {
       const [one, two] = await world.pair<string>(far)
       const gate = new Gate<string>()
-      const before = one.getOrSet('key', gate.pass)
+      const before = later(one.getOrSet('key', gate.pass))
       await world.until('it is being made', () => gate.arrivals === 1)
       await two.set('key', 'set')
       gate.open('made')

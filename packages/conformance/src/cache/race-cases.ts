@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { CacheCase } from './cache-case.ts'
-import { far, near, range } from './caching.ts'
+import { far, later, nearPair, type NearSpace, range } from './caching.ts'
 
 const races = 50
 
@@ -25,17 +25,21 @@ export const raceCases: readonly CacheCase[] = [
     control: 'fills-for-anybody',
     async run(world) {
       const [one, two] = await world.pair<number>(far)
+      // What is stored must not depend on who is told in time.
+      world.signals.bus?.delay(2_000)
       const random = seeded(1)
       const source = new Map<string, number>()
       const race = async (key: string): Promise<void> => {
         const [before, during, after] = [random(4), random(6), random(6)]
         source.set(key, 1)
-        const made = one.getOrSet(key, async () => {
-          await turns(before)
-          const value = source.get(key) ?? 0
-          await turns(during)
-          return value
-        })
+        const made = later(
+          one.getOrSet(key, async () => {
+            await turns(before)
+            const value = source.get(key) ?? 0
+            await turns(during)
+            return value
+          }),
+        )
         await turns(after)
         source.set(key, 2)
         await two.delete(key)
@@ -53,45 +57,45 @@ export const raceCases: readonly CacheCase[] = [
     name: 'what is deleted or set while another node reads it is not kept there as it was before, in 50 races',
     control: 'signals-are-lost',
     async run(world) {
-      const [one, two] = await world.pair<number>(near)
+      const [one, two] = await nearPair(world)
       const random = seeded(2)
       const keys = range(1, races).map((index) => `key ${index}`)
-      await one.setMany(keys.map((key) => ({ key, value: 1 })))
+      await one.space.setMany(keys.map((key) => ({ key, value: 'old' })))
       await Promise.all(
         keys.map(async (key, index) => {
           const [before, after] = [random(3), random(3)]
-          const read = turns(before).then(() => two.get(key))
+          const read = later(turns(before).then(() => two.space.get(key)))
           await turns(after)
-          await (index % 2 === 0 ? one.delete(key) : one.set(key, 2))
+          await (index % 2 === 0 ? one.space.delete(key) : one.space.set(key, 'new'))
           await read
         }),
       )
-      const expected = keys.map((_, index) => (index % 2 === 0 ? undefined : 2))
+      const expected = keys.map((_, index) => (index % 2 === 0 ? undefined : 'new'))
       const isRight = async (): Promise<boolean> => {
-        const found = await two.getMany(keys)
+        const found = await two.space.getMany(keys)
         return found.every((value, index) => value === expected[index])
       }
       await world.until('the other node has what is stored', isRight)
-      expect(await one.getMany(keys)).toEqual(expected)
+      expect(await one.space.getMany(keys)).toEqual(expected)
     },
   },
   {
     name: 'after two nodes set 200 keys at once both have what is stored',
     control: 'signals-are-lost',
     async run(world) {
-      const [one, two] = await world.pair<string>(near)
+      const [one, two] = await nearPair(world)
       const keys = range(1, 200).map((index) => `key ${index}`)
-      const setAll = (space: typeof one, value: string): Promise<unknown>[] =>
+      const setAll = ({ space }: NearSpace, value: string): Promise<unknown>[] =>
         keys.map((key) => space.set(key, value))
       await Promise.all([...setAll(one, 'of one'), ...setAll(two, 'of two')])
       const judge = await world.node()
       const stored = await judge.cache.namespace<string>('things', far).getMany(keys)
       expect(stored.every((value) => value === 'of one' || value === 'of two')).toBe(true)
-      const areEqual = async (space: typeof one): Promise<boolean> => {
+      const areEqual = async ({ space }: NearSpace): Promise<boolean> => {
         const found = await space.getMany(keys)
         return found.every((value, index) => value === stored[index])
       }
-      for (const space of [one, two]) await world.until('it has what is stored', () => areEqual(space))
+      for (const each of [one, two]) await world.until('it has what is stored', () => areEqual(each))
     },
   },
 ]
