@@ -17,7 +17,7 @@ export interface FactoryContext<T> {
   /** The value that is not fresh any more, if it is there. */
   readonly stale: T | undefined
   /** For this value, when how long it lasts is known only now. */
-  setOptions(options: EntryOptions): void
+  readonly setOptions: (options: EntryOptions) => void
 }
 
 /** Makes a value. `undefined` is passed on and not stored. */

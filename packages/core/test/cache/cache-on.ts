@@ -16,7 +16,7 @@ import {
   pluginContext,
 } from '../../src/testing/index.ts'
 
-type Verb = keyof CacheSpace & string
+type Verb = keyof CacheSpace
 
 /** What happens around a call: before the backend has it, and before its answer is there. */
 interface Steps {
