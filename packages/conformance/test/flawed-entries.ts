@@ -34,7 +34,7 @@ export const flawedEntries = {
   'deletes-only-the-first': spaces((space) => ({
     delete: (keys, timeoutMs) => space.delete(keys.slice(0, 1), timeoutMs),
   })),
-  'ttl-is-halved': storing(({ ttlMs }) => ({ ttlMs: ttlMs / 2 })),
+  'ttl-is-too-short': storing(({ ttlMs }) => ({ ttlMs: ttlMs / 10 })),
   'ttl-is-ignored': storing(() => ({ ttlMs: longMs })),
   'first-ttl-is-for-all': storing(({ ttlMs }, _, [first]) => ({ ttlMs: first?.ttlMs ?? ttlMs })),
   'first-ttl-stays': spaces((space, node) => ({

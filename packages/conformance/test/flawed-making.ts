@@ -76,6 +76,7 @@ export const flawedMaking = {
   'renew-does-nothing': spaces(() => ({ renew: async () => true })),
   'leases-never-end': spaces((space) => ({
     claim: (request, timeoutMs) => space.claim({ ...request, leaseMs: longMs }, timeoutMs),
+    renew: (key, owner, _, timeoutMs) => space.renew(key, owner, longMs, timeoutMs),
   })),
   'set-keeps-the-lease': keepingLeases('delete'),
   'delete-keeps-the-lease': keepingLeases('set'),
@@ -137,7 +138,7 @@ export const flawedMaking = {
     },
   })),
   'claims-what-failed': spaces((space) => ({
-    set: (entries, timeoutMs) => space.set(entries, timeoutMs).catch(() => {}),
-    delete: (keys, timeoutMs) => space.delete(keys, timeoutMs).catch(() => {}),
+    set: async (entries, timeoutMs) => void space.set(entries, timeoutMs).catch(() => {}),
+    delete: async (keys, timeoutMs) => void space.delete(keys, timeoutMs).catch(() => {}),
   })),
 }

@@ -14,7 +14,7 @@ export type CacheFlaw =
   | 'replies-are-out-of-order'
   | 'batch-loses-its-last'
   | 'deletes-only-the-first'
-  | 'ttl-is-halved'
+  | 'ttl-is-too-short'
   | 'ttl-is-ignored'
   | 'first-ttl-is-for-all'
   | 'first-ttl-stays'

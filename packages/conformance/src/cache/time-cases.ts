@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import type { CacheCase } from './cache-case.ts'
 import { callMs } from './cache-world.ts'
-import { entry, far, longMs, range, refusal } from './caching.ts'
+import { entry, far, longMs, nearPair, range, refusal } from './caching.ts'
 
 const shortMs = 200
 
@@ -9,7 +9,7 @@ const shortMs = 200
 export const timeCases: readonly CacheCase[] = [
   {
     name: 'an entry is fresh for as long as it was said, never shorter',
-    control: 'ttl-is-halved',
+    control: 'ttl-is-too-short',
     async run(world) {
       const [one, two] = await world.pair<string>(far)
       const startMs = performance.now()
@@ -148,14 +148,10 @@ export const timeCases: readonly CacheCase[] = [
     name: 'what a node keeps for itself lasts no longer than the entry does',
     control: 'fresh-is-told-too-long',
     async run(world) {
-      const [one, two] = await world.pair<string>({
-        ...far,
-        l1: { maxItems: 100, ttlMs: longMs },
-      })
-      await one.set('key', 'value', { ttlMs: shortMs })
-      await two.get('key')
-      await world.until('it is gone', async () => (await two.get('key')) === undefined)
-      expect(await one.get('key')).toBe(undefined)
+      const [one, two] = await nearPair(world)
+      await one.space.set('key', 'value', { ttlMs: shortMs })
+      await world.until('it is gone', async () => (await two.space.get('key')) === undefined)
+      expect(await one.space.get('key')).toBe(undefined)
     },
   },
 ]
