@@ -97,6 +97,16 @@ describe('a call of the driver', () => {
     expect(backend.stats()).toMatchObject({ failures: 5, refused: 2, isOpen: true, opened: 1 })
   })
 
+  test('is not refused after failures that were not in a row', async () => {
+    for (let count = 0; count < 10; count += 1) {
+      server.outage = 'refused'
+      expect(await failureOf(get)).toMatchObject({ message: 'steered: away' })
+      server.outage = undefined
+      await get()
+    }
+    expect(backend.isTrusted).toBe(true)
+  })
+
   test('is not refused because a backend that is there says no', async () => {
     server.outage = 'rejected'
     for (let count = 0; count < 20; count += 1) {
