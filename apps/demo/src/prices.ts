@@ -53,7 +53,7 @@ export class Prices {
   /**
    * First in the catalogue, then in the cache: the other way round, a node that asks in between would store the old one again.
    *
-   * @returns `done`: this and all nodes show the new price; `deferred`: the cache could not be told yet, and other nodes may show the old one until it is, for a minute at most
+   * @returns `done`: this and all nodes show the new price; `deferred`: the cache could not be told yet, and other nodes may show the old one until it is, for a minute or so
    * @throws `ITEM_NOT_FOUND`
    */
   async change(item: string, priceCents: number): Promise<InvalidationResult> {
