@@ -38,10 +38,10 @@ test('calls with another deadline go by themselves', async () => {
   ])
 })
 
-test('a command names 32 keys at most', async () => {
+test('a command names 64 keys at most', async () => {
   const { reads, sent } = gather()
-  await Promise.all(Array.from({ length: 70 }, (_, index) => reads.want(`${index}`, 250)))
-  expect(sent.map(([keys]) => keys.split(',').length)).toEqual([32, 32, 6])
+  await Promise.all(Array.from({ length: 150 }, (_, index) => reads.want(`${index}`, 250)))
+  expect(sent.map(([keys]) => keys.split(',').length)).toEqual([64, 64, 22])
 })
 
 test('all hear of an error, and what is asked for after it is read again', async () => {

@@ -23,6 +23,8 @@ export interface Node extends AsyncDisposable {
 }
 
 export interface NodeOptions {
+  /** Of the cluster. Default {@link clusterName}. */
+  readonly name?: string
   /** What the nodes tell each other by; none by default. */
   readonly signals?: PubSubPlugin
   /** Breaks what is under test, for a control. */
@@ -33,10 +35,10 @@ export interface NodeOptions {
 
 /** One node of a cluster, on connections of its own. */
 export async function node(url: string, options: NodeOptions = {}): Promise<Node> {
-  const { signals, broken = (plugin) => plugin, ...rest } = options
+  const { name = clusterName, signals, broken = (plugin) => plugin, ...rest } = options
   const reported: unknown[] = []
   const cluster = await createCluster({
-    name: clusterName,
+    name,
     plugins: [broken(redisCache({ url })), ...(signals === undefined ? [] : [signals])],
     capabilities: signals === undefined ? ['cache'] : ['cache', 'pubsub'],
     env: {},
