@@ -36,12 +36,13 @@ export class EntryReads {
   }
 
   getMany(keys: readonly string[], timeoutMs: number): Promise<(StoredEntry | undefined)[]> {
-    const { connection, clocks } = this.#server
+    const { connection, clocks, versions } = this.#server
     const entries = keys.map((key) => this.#keys.entry(key))
     return connection.run('MGET', timeoutMs, async () => {
       const { records, version } = await this.#readAll(entries)
       const current = records.map((bytes) => ofVersion(version, bytes))
-      const tags = await this.#currentTags(current)
+      const tagKeys = this.#tagKeys(current)
+      const tags = tagKeys.length === 0 ? noVersions : await versions.current(tagKeys)
       return current.map((record, index) =>
         this.#hasItsTags(record, tags) ? toStored(record, clocks.nowMs(entries[index] ?? '')) : undefined,
       )
@@ -68,7 +69,8 @@ export class EntryReads {
         clocks.ready(entry),
       ])
       const record = ofVersion(found.get(this.#keys.version), bytes)
-      const tags = await this.#currentTags([record])
+      const tagKeys = this.#tagKeys([record])
+      const tags = tagKeys.length === 0 ? noVersions : await versions.current(tagKeys)
       return this.#hasItsTags(record, tags) ? toStored(record, clocks.nowMs(entry)) : undefined
     })
   }
@@ -97,11 +99,6 @@ export class EntryReads {
     ])
     const records = replies.map((reply) => (Buffer.isBuffer(reply) ? reply : null))
     return { records, version: found.get(this.#keys.version) }
-  }
-
-  async #currentTags(records: readonly (EntryRecord | undefined)[]): Promise<VersionMap> {
-    const keys = this.#tagKeys(records)
-    return keys.length === 0 ? noVersions : this.#server.versions.current(keys)
   }
 
   #hasItsTags(record: EntryRecord | undefined, versions: VersionMap): record is EntryRecord {

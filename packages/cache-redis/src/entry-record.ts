@@ -43,11 +43,14 @@ function packTag(tag: string, version: number): Buffer {
   return bytes
 }
 
+/** The same for all entries without any. */
+const noTags = new Map<string, number>()
+
 /** @returns undefined for what another version of this package wrote: it is as if it were not there */
 export function unpackRecord(bytes: Buffer | null): EntryRecord | undefined {
   if (bytes === null || bytes[0] !== format || bytes.length < headBytes + 10) return undefined
   const tagCount = bytes.readUInt16BE(headBytes + 8)
-  const tags = new Map<string, number>()
+  const tags = tagCount === 0 ? noTags : new Map<string, number>()
   let at = headBytes + 10
   for (let index = 0; index < tagCount; index += 1) {
     const end = at + 2 + bytes.readUInt16BE(at)

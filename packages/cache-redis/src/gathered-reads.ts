@@ -5,7 +5,7 @@ interface Batch<T> {
 }
 
 /** So that large values come one after the other, and the first ones are worked on while the others travel. */
-const mostKeys = 32
+const mostKeys = 64
 
 /**
  * Reads of one key each, of which those that are asked for in the same turn of the event loop leave together: a command costs more than what is found by
@@ -31,10 +31,10 @@ export class GatheredReads<T> {
 
   #begin(timeoutMs: number): Batch<T> {
     const keys: string[] = []
-    const values = new Promise<readonly T[]>((resolve) => {
+    const values = new Promise<readonly T[]>((resolve, reject) => {
       process.nextTick(() => {
         if (this.#open === batch) this.#open = undefined
-        resolve(this.#readMany(keys, timeoutMs))
+        this.#readMany(keys, timeoutMs).then(resolve, reject)
       })
     })
     const batch = { keys, timeoutMs, values }

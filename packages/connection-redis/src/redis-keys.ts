@@ -6,5 +6,11 @@ const escapes: Readonly<Record<string, string>> = { '%': '%25', '{': '%7B', '}':
  * hash tag; different names never meet.
  */
 export function slotPrefix(clusterName: string, capability: string, name: string): string {
-  return `{${clusterName}:${capability}:${name.replace(/[%{}]/g, (character) => escapes[character] ?? character)}}`
+  return `{${clusterName}:${capability}:${escaped(name)}}`
+}
+
+/** Most names have nothing to escape, and finding that out costs less than replacing nothing. */
+function escaped(name: string): string {
+  if (!/[%{}]/.test(name)) return name
+  return name.replace(/[%{}]/g, (character) => escapes[character] ?? character)
 }

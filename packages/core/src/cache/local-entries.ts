@@ -90,7 +90,8 @@ export class LocalEntries<T> {
     let mark = this.#marks.get(key)
     if (mark === undefined) {
       mark = { key, epoch: this.#epoch, sequence: this.#sequence, readers: 0, isSpoiled: false }
-      this.#marks.set(key, mark)
+      // Where nothing is kept nobody looks for it.
+      if (this.isOn) this.#marks.set(key, mark)
     }
     mark.readers += 1
     return mark
