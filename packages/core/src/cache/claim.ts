@@ -42,20 +42,22 @@ export async function takeTurn<T>(
   const { clock } = parts.context
   const owner = randomUUID()
   const untilMs = clock.monotonicMs() + parts.settings.lockTimeoutMs
+  let wasUnreadable = false
   for (let pauseMs = firstPauseMs; ;) {
     const reply = await claim(parts, key, owner, tags)
     if (reply === undefined) return { status: 'alone', isAway: true }
     const turn = turnOf(parts, key, owner, reply)
     if (turn !== undefined) return turn
     if (clock.monotonicMs() >= untilMs) return { status: 'alone', isAway: false }
-    if (reply.status === 'fresh') {
-      // What nobody can read would be in the way of the new value.
-      await remove(parts, key)
-    } else {
+    const isUnreadable = reply.status === 'fresh'
+    // What nobody can read would be in the way of the new value.
+    if (isUnreadable) await remove(parts, key)
+    if (!isUnreadable || wasUnreadable) {
       if (pauseMs === firstPauseMs) parts.stats.leaseWaits += 1
       await pause(clock, randomBetween(Math.ceil(pauseMs / 2), pauseMs), signal)
       pauseMs = Math.min(longestPauseMs, pauseMs * 2)
     }
+    wasUnreadable = isUnreadable
     signal.throwIfAborted()
   }
 }

@@ -77,6 +77,7 @@ describe('what this process keeps', () => {
   test('counts for 2 s while this node is cut off, and is read again when it is not any more', async () => {
     const { world, one, mine, theirs } = await two()
     await mine.set('poster', 'old')
+    await mine.set('shirt', 'unchanged')
     one.bus.cut(one.nodeId)
     await theirs.set('poster', 'new')
     await world.clock.advance(1_999)
@@ -87,6 +88,7 @@ describe('what this process keeps', () => {
     one.bus.heal()
     await world.clock.advance(0)
     expect(await asks(one, mine)).toBe(true)
+    expect(await asks(one, mine, 'shirt')).toBe(true)
     await world.clock.advance(10_000)
     expect(await asks(one, mine)).toBe(false)
   })

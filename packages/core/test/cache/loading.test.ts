@@ -120,6 +120,19 @@ describe('getOrSet', () => {
   })
 })
 
+test('what cannot be read and not deleted holds a call up for lockTimeoutMs, without a hot loop', async () => {
+  const world = new CacheOn()
+  const [one, two] = [await world.node(), await world.node()]
+  await (await one.open({ l1: false })).set('poster', 11)
+  const codec = { name: 'other', encode: () => Buffer.of(1), decode: () => 12 }
+  const prices = await two.open({ l1: false, codec, lockTimeoutMs: 1_000 })
+  two.fail(new MultinodeError('REJECTED', 'read only'), ['delete'])
+  const call = watch(prices.getOrSet('poster', () => 12))
+  await world.clock.advance(1_100)
+  expect(call.value).toBe(12)
+  expect(two.count('claim')).toBeLessThan(50)
+})
+
 describe('getOrSet, with a stale value', () => {
   async function withStale(options = {}): Promise<{
     world: CacheOn

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { CacheNamespace } from '../../src/index.ts'
+import { type CacheNamespace, MultinodeError } from '../../src/index.ts'
 import { Later, turn, watch } from '../support/outcome.ts'
 import { CacheOn } from './cache-on.ts'
 
@@ -12,6 +12,7 @@ const invalidations: [string, Act][] = [
   ['a tag', (prices) => prices.invalidateTags(['wall'])],
   ['clear', (prices) => prices.clear()],
 ]
+const away = (): MultinodeError => new MultinodeError('UNAVAILABLE', 'away', { outcome: 'not-sent' })
 const tagged = { tags: ['wall'] }
 
 describe.each(invalidations)('%s while the factory runs', (_, invalidate) => {
@@ -204,13 +205,12 @@ describe('races of this node', () => {
 
 describe('an outage', () => {
   test('what was deleted meanwhile is not read from the backend before it was told', async () => {
-    const { MultinodeError } = await import('../../src/index.ts')
     const world = new CacheOn()
     const [one, two] = [await world.node(), await world.node()]
     const [mine, theirs] = [await one.open(), await two.open()]
     await mine.set('poster', 'old')
     await theirs.get('poster')
-    one.fail(new MultinodeError('UNAVAILABLE', 'away', { outcome: 'not-sent' }))
+    one.fail(away())
     expect(await mine.delete('poster')).toBe('deferred')
     expect(await mine.get('poster')).toBe(undefined)
     expect(one.cache.stats()).toMatchObject({ deferred: 1, waiting: 1 })
@@ -222,13 +222,26 @@ describe('an outage', () => {
     expect(await mine.getOrSet('poster', () => 'new')).toBe('new')
   })
 
+  test('a value that is made while a delete waits for the backend is not sent', async () => {
+    const node = await new CacheOn().node()
+    const prices = await node.open()
+    const later = new Later<string>()
+    const call = watch(prices.getOrSet('poster', () => later.promise))
+    await turn()
+    node.fail(away(), ['delete', 'release'])
+    expect(await prices.delete('poster')).toBe('deferred')
+    later.resolve('old')
+    await turn()
+    expect(call.value).toBe('old')
+    expect(node.count('fill')).toBe(0)
+  })
+
   test('a set that failed deletes what was there', async () => {
-    const { MultinodeError } = await import('../../src/index.ts')
     const world = new CacheOn()
     const node = await world.node()
     const prices = await node.open()
     await prices.set('poster', 'old')
-    node.fail(new MultinodeError('UNAVAILABLE', 'away', { outcome: 'not-sent' }))
+    node.fail(away())
     expect(await prices.set('poster', 'new')).toBe('deferred')
     node.steps = {}
     await world.clock.advance(3_000)
@@ -237,11 +250,10 @@ describe('an outage', () => {
   })
 
   test('what was told just before the end is not reported as lost', async () => {
-    const { MultinodeError } = await import('../../src/index.ts')
     const world = new CacheOn()
     const node = await world.node()
     const prices = await node.open()
-    node.fail(new MultinodeError('UNAVAILABLE', 'away', { outcome: 'not-sent' }))
+    node.fail(away())
     await prices.delete('poster')
     node.steps = {}
     const closing = watch(node.cache.close())
