@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { CacheBackend } from '../../src/cache/backend.ts'
+import type { FileDriver } from '../../src/cache/cache-driver.ts'
 import { Files } from '../../src/cache/files.ts'
 import { capabilityContext, ManualClock } from '../../src/testing/index.ts'
 import { callUntyped } from '../support/call-untyped.ts'
-import { failureOf, watch } from '../support/outcome.ts'
+import { failureOf, turn, watch } from '../support/outcome.ts'
 import { SteeredCache } from './steered-cache.ts'
 
 const css = { contentType: 'text/css; charset=utf-8' }
@@ -40,7 +41,14 @@ describe('a file', () => {
 
   test('is what it was when it was put, whatever becomes of the buffers', async () => {
     const mine = Buffer.from('abc')
-    const putting = files.put('a', mine, css)
+    const { files: kept } = server.driver
+    // As a client that writes at the end of the turn.
+    const later = async (...values: Parameters<FileDriver['put']>): Promise<void> => {
+      await turn()
+      await kept?.put(...values)
+    }
+    const slow = { ...server.driver, ...(kept && { files: { ...kept, put: later } }) }
+    const putting = new Files(new CacheBackend(slow, backend.context)).put('a', mine, css)
     mine.fill(0)
     await putting
     const found = await files.get('a')

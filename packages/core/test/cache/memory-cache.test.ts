@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { CacheDriver } from '../../src/cache/cache-driver.ts'
 import { memoryCache } from '../../src/cache/memory-cache.ts'
-import { pluginContext } from '../../src/testing/index.ts'
+import { memoryQueue, pluginContext } from '../../src/testing/index.ts'
 
 const timeoutMs = 5_000
 const definition = { name: 'users', version: '1' }
@@ -28,7 +28,8 @@ describe('the driver of the cache on memory', () => {
     await Promise.all([one.close(), two.close(), other.close()])
   })
 
-  test('keeps it when one is closed, also twice, and forgets it with the last one', async () => {
+  test('keeps it when one is closed, also twice, and forgets it with the last one, though other capabilities go on', async () => {
+    const queue = await memoryQueue.create(pluginContext({ clusterName: 'c' }))
     const one = await memoryCache.create(pluginContext({ clusterName: 'c' }))
     const two = await memoryCache.create(pluginContext({ clusterName: 'c' }))
     await store(one)
@@ -39,7 +40,7 @@ describe('the driver of the cache on memory', () => {
     await Promise.all([two.close(), three.close()])
     const later = await memoryCache.create(pluginContext({ clusterName: 'c' }))
     expect(await seenBy(later)).toEqual([undefined, 0])
-    await later.close()
+    await Promise.all([later.close(), queue.close()])
   })
 
   test('says what it guarantees, and that it is not shared', async () => {
