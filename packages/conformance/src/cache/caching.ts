@@ -100,6 +100,11 @@ export async function nearPair(world: CacheWorld): Promise<[NearSpace, NearSpace
   return [here, there]
 }
 
+/** A lease that nobody loses who renews it on a machine that stands still for a moment; less where somebody waits for it to be lost. */
+export function renewedLeaseMs({ patienceMs }: CacheWorld): number {
+  return Math.min(2_400, patienceMs)
+}
+
 /** When all of them are read from what the node keeps. */
 export async function untilKept(
   world: CacheWorld,

@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import type { CacheClaimRequest, CacheSpace, ClaimReply, NewEntry } from '@multinode/core'
 import type { CacheCase } from './cache-case.ts'
 import { callMs, type CacheWorld } from './cache-world.ts'
-import { claimOf, entry, longMs, range } from './caching.ts'
+import { claimOf, entry, longMs, range, renewedLeaseMs } from './caching.ts'
 
 const shortMs = 200
 
@@ -115,7 +115,8 @@ export const claimCases: readonly CacheCase[] = [
     control: 'renew-does-nothing',
     async run(world) {
       const [one, two] = await world.spaces()
-      const [claim, other] = [claimOf('key', { leaseMs: 800 }), claimOf('other', { leaseMs: 900 })]
+      const leaseMs = renewedLeaseMs(world)
+      const [claim, other] = [claimOf('key', { leaseMs }), claimOf('other', { leaseMs })]
       await granted(one, claim)
       expect(await two.renew('key', claimOf('key').owner, longMs, callMs)).toBe(false)
       expect(await one.renew('key', claim.owner, longMs, callMs)).toBe(true)

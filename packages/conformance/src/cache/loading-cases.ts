@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { CacheCase } from './cache-case.ts'
 import { callMs } from './cache-world.ts'
-import { claimOf, codeOf, far, Gate, later, longMs, range, refusal } from './caching.ts'
+import { claimOf, codeOf, far, Gate, later, longMs, range, refusal, renewedLeaseMs } from './caching.ts'
 
 /** Values that are made when somebody asks for them. */
 export const loadingCases: readonly CacheCase[] = [
@@ -61,12 +61,13 @@ export const loadingCases: readonly CacheCase[] = [
     name: 'who takes longer than a lease to make a value keeps it from the others',
     control: 'renew-does-nothing',
     async run(world) {
-      const [one, two] = await world.pair<string>({ ...far, leaseMs: 900, lockTimeoutMs: longMs })
+      const leaseMs = renewedLeaseMs(world)
+      const [one, two] = await world.pair<string>({ ...far, leaseMs, lockTimeoutMs: longMs })
       let runs = 0
       const startMs = performance.now()
       const make = async (): Promise<string> => {
         runs += 1
-        while (runs < 2 && performance.now() < startMs + 1_500) await sleep(10)
+        while (runs < 2 && performance.now() < startMs + 1.2 * leaseMs) await sleep(10)
         return 'value'
       }
       const first = later(one.getOrSet('key', make))
