@@ -60,7 +60,7 @@ export class BloomStandIn implements AsyncDisposable {
   async #answer([name = Buffer.alloc(0), ...args]: readonly Word[]): Promise<unknown> {
     const [key = '', ...rest] = args.map(String)
     const command = name.toString().toLowerCase()
-    if (command === 'hello') return new Error('ERR unknown command')
+    if (command === 'hello') return new Error('NOPROTO unsupported protocol version')
     if (command === 'command' && key.toLowerCase() === 'info') return [['bf.add', -3]]
     if (command === 'unlink') for (const each of [key, ...rest]) this.#filters.delete(each)
     if (command === 'exists' && key.endsWith(':native')) return this.#filters.has(key) ? 1 : 0

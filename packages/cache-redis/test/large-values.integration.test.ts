@@ -5,6 +5,7 @@ import {
   startCluster,
   startMonitor,
   startRedis,
+  waitUntil,
 } from '@multinode/testbed'
 import { afterAll, describe, expect, it } from 'vitest'
 import { far, node } from './node.ts'
@@ -23,7 +24,7 @@ describe.skipIf(!serversAvailable()).each([
     await using one = await node(place.url, { callTimeoutMs: timeoutMs })
     await using two = await node(place.url, { callTimeoutMs: timeoutMs })
     const options = { ...far, compressFromBytes: 1_024 } as const
-    const text = bytes.toString('hex')
+    const text = 'a { color: red }\n'.repeat(bytes.length / 16)
     await one.cache.namespace<Buffer>('bytes', far).set('key', bytes)
     await one.cache.namespace<string>('texts', options).set('key', text)
     const { etag } = await one.cache.files.put('theme.css', bytes, { contentType: 'text/css' })
@@ -61,9 +62,9 @@ describe.skipIf(!serversAvailable())('5 MiB', async () => {
     await one.cache.namespace<Buffer>('bytes', far).set('key', bytes)
     await one.cache.counter('logins', { timeoutMs }).increment()
     await one.cache.files.put('theme.css', bytes, { contentType: 'text/css' })
-    await client.ping()
     const sourceOf = (part: string): string | undefined =>
       [...sources].find(([command]) => command.includes(part))?.[1]
+    await waitUntil('MONITOR to tell of all', () => [...sources.keys()].some((key) => key.includes(':file')))
     expect(sourceOf(':entry')).toBe(sourceOf(':file'))
     expect(sourceOf(':counter')).not.toBe(sourceOf(':entry'))
     monitor.disconnect()
