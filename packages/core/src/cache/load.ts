@@ -42,7 +42,8 @@ export class Load<T> {
   readonly result: Promise<Loaded<T>>
   readonly #parts: SpaceParts<T>
   readonly #request: LoadRequest<T>
-  readonly #abort = new AbortController()
+  /** Made when somebody may wait for it: not for what is found. */
+  #abort: AbortController | undefined
   readonly #startedMs: number
   #settle: { resolve(loaded: Loaded<T>): void; reject(error: unknown): void } | undefined
   #lease: MakingLease<T> | undefined
@@ -98,12 +99,17 @@ export class Load<T> {
     this.#untilMs = Math.max(this.#untilMs, untilMs)
   }
 
+  get #aborting(): AbortController {
+    this.#abort ??= new AbortController()
+    return this.#abort
+  }
+
   /** The factory has had its time. What it makes all the same is stored, if that does not take longer than `leaseMs` more. */
   #expire(reason: Error): void {
     this.#isAborted = true
     this.#timer?.cancel()
     this.#lease?.stopRenewing()
-    this.#abort.abort(reason)
+    this.#aborting.abort(reason)
   }
 
   /** Rejects at once, whatever the factory does. Resolves when other nodes can make the value. Never rejects. */
@@ -153,7 +159,7 @@ export class Load<T> {
     const turn =
       entry === 'away'
         ? ({ status: 'alone', isAway: true } as const)
-        : await takeTurn(this.#parts, this.key, this.tags, this.#abort.signal)
+        : await takeTurn(this.#parts, this.key, this.tags, this.#aborting.signal)
     switch (turn.status) {
       case 'stored':
         this.#keepFound(mark, turn.found, claimedMs)
@@ -198,7 +204,7 @@ export class Load<T> {
 
   async #callFactory(): Promise<T | undefined> {
     const { stats } = this.#parts
-    const { signal } = this.#abort
+    const { signal } = this.#aborting
     signal.throwIfAborted()
     stats.factoryRuns += 1
     const context: FactoryContext<T> = {
