@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   type CacheDriver,
   type CachePlugin,
@@ -69,10 +70,12 @@ export class FaultyCache {
     }
   }
 
-  readonly #ask: Ask = (timeoutMs, work) => {
+  readonly #ask: Ask = async (timeoutMs, work) => {
     if (this.#trouble === 'silent') return silence(timeoutMs)
-    if (this.#trouble === 'none') return work()
-    return Promise.reject(new MultinodeError('UNAVAILABLE', 'away', { outcome: 'not-sent' }))
+    if (this.#trouble === 'away') throw new MultinodeError('UNAVAILABLE', 'away', { outcome: 'not-sent' })
+    // As far as a server is: what a case does at once would else keep all timers from their turn.
+    await nextTurn()
+    return work()
   }
 }
 
