@@ -21,7 +21,7 @@ interface Found {
 export class EntryReads {
   readonly #server: CacheServer
   readonly #keys: CacheKeys
-  readonly #gathered: GatheredReads<StoredEntry | undefined>
+  readonly #gathered: GatheredReads
 
   constructor(server: CacheServer, keys: CacheKeys) {
     this.#server = server

@@ -27,7 +27,7 @@ const format = 1
 const headBytes = 17
 
 /** The version of the namespace (double), the number of tags (2 bytes), and for each its length (2 bytes), itself, and its version. */
-export function packVersions({ space, tags }: Versions): Buffer {
+function packVersions({ space, tags }: Versions): Buffer {
   const head = Buffer.allocUnsafe(10)
   head.writeDoubleBE(space, 0)
   head.writeUInt16BE(tags.size, 8)

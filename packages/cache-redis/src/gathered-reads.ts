@@ -1,44 +1,66 @@
-interface Batch<T> {
+import type { StoredEntry } from '@multinode/core'
+
+/** One for each key, in order. */
+export type ReadMany = (
+  keys: readonly string[],
+  timeoutMs: number,
+) => Promise<readonly (StoredEntry | undefined)[]>
+
+interface Batch {
   readonly keys: string[]
   readonly timeoutMs: number
-  readonly values: Promise<readonly T[]>
+  readonly entries: ReturnType<ReadMany>
 }
 
-/** So that large values come one after the other, and the first ones are worked on while the others travel. */
 const mostKeys = 64
+/** What one command should bring at the most: nobody has any of it before all of it is there. */
+const mostBytes = 256 * 1_024
 
 /**
  * Reads of one key each, of which those that are asked for in the same turn of the event loop leave together: a command costs more than what is found by
  * it. Nothing is sent before the last of them has asked, so each answer is as new as its question.
  */
-export class GatheredReads<T> {
-  readonly #readMany: (keys: readonly string[], timeoutMs: number) => Promise<readonly T[]>
-  #open: Batch<T> | undefined
+export class GatheredReads {
+  readonly #readMany: ReadMany
+  #open: Batch | undefined
+  /** Of the largest entry; smaller ones are believed step by step. */
+  #entryBytes = 0
+  #mostKeys = mostKeys
 
-  constructor(readMany: (keys: readonly string[], timeoutMs: number) => Promise<readonly T[]>) {
+  constructor(readMany: ReadMany) {
     this.#readMany = readMany
   }
 
   /** Settles as the common read does. */
-  want(key: string, timeoutMs: number): Promise<T | undefined> {
+  want(key: string, timeoutMs: number): Promise<StoredEntry | undefined> {
     let batch = this.#open
-    if (batch === undefined || batch.keys.length === mostKeys || batch.timeoutMs !== timeoutMs) {
+    if (batch === undefined || batch.keys.length >= this.#mostKeys || batch.timeoutMs !== timeoutMs) {
       batch = this.#begin(timeoutMs)
     }
     const index = batch.keys.push(key) - 1
-    return batch.values.then((values) => values[index])
+    return batch.entries.then((entries) => entries[index])
   }
 
-  #begin(timeoutMs: number): Batch<T> {
+  #begin(timeoutMs: number): Batch {
     const keys: string[] = []
-    const values = new Promise<readonly T[]>((resolve, reject) => {
+    const entries: ReturnType<ReadMany> = new Promise((resolve, reject) => {
       process.nextTick(() => {
         if (this.#open === batch) this.#open = undefined
-        this.#readMany(keys, timeoutMs).then(resolve, reject)
+        this.#readMany(keys, timeoutMs).then((found) => {
+          this.#learn(found)
+          resolve(found)
+        }, reject)
       })
     })
-    const batch = { keys, timeoutMs, values }
+    const batch = { keys, timeoutMs, entries }
     this.#open = batch
     return batch
+  }
+
+  #learn(entries: readonly (StoredEntry | undefined)[]): void {
+    let largest = 0
+    for (const entry of entries) largest = Math.max(largest, entry?.data.byteLength ?? 0)
+    this.#entryBytes = Math.max(largest, this.#entryBytes * 0.9)
+    this.#mostKeys = Math.max(1, Math.min(mostKeys, Math.floor(mostBytes / this.#entryBytes)))
   }
 }

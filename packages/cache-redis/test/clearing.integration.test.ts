@@ -12,7 +12,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { callMs, entry, far, near, node, range } from './node.ts'
 import { signals } from './signals.ts'
 
-const count = figure({ slice: 10_000, full: 1_000_000 })
+const count = figure({ slice: 6_000, full: 1_000_000 })
 const batch = 1_000
 
 interface Place extends AsyncDisposable {
@@ -36,11 +36,12 @@ describe.skipIf(!serversAvailable()).each([
   it('are invalid at once by one command, those of a tag and those of a namespace', async () => {
     await using one = await node(place.url)
     await using two = await node(place.url)
-    const [here, there] = [one, two].map(({ driver }) => driver.open({ name: 'things', version: '' }))
+    const here = one.driver.open({ name: 'things', version: '' })
+    const there = two.driver.open({ name: 'things', version: '' })
     const visible = async (): Promise<number> => {
       let found = 0
       for (let first = 0; first < count; first += batch) {
-        const some = (await there?.getMany(keys.slice(first, first + batch), callMs)) ?? []
+        const some = (await there.getMany(keys.slice(first, first + batch), callMs)) ?? []
         found += some.filter((each) => each !== undefined).length
       }
       return found
@@ -48,7 +49,7 @@ describe.skipIf(!serversAvailable()).each([
     const half = (index: number): string[] => (index % 2 === 0 ? ['half'] : [])
     for (let first = 0; first < count; first += batch) {
       const some = keys.slice(first, first + batch)
-      await here?.set(
+      await here.set(
         some.map((key, index) => entry(key, 'value', { tags: half(index) })),
         callMs,
       )
@@ -56,11 +57,11 @@ describe.skipIf(!serversAvailable()).each([
     expect(await visible(), 'the control').toBe(count)
     using wire = await Wire.tap(...place.nodes)
     // The first one brings the script.
-    await here?.invalidateTags(['nothing has it'], callMs)
-    await Promise.all(range(20).map((index) => here?.invalidateTags([`${index}`], callMs)))
-    expect(await wire.namesDuring(async () => here?.invalidateTags(['half'], callMs))).toHaveLength(1)
+    await here.invalidateTags(['nothing has it'], callMs)
+    await Promise.all(range(20).map((index) => here.invalidateTags([`${index}`], callMs)))
+    expect(await wire.namesDuring(async () => here.invalidateTags(['half'], callMs))).toHaveLength(1)
     expect(await visible()).toBe(count / 2)
-    const sent = await wire.namesDuring(async () => here?.clear(callMs))
+    const sent = await wire.namesDuring(async () => here.clear(callMs))
     // One more where the server does not know the script.
     expect(sent.length).toBeLessThanOrEqual(2)
     expect(await visible()).toBe(0)
@@ -76,7 +77,7 @@ describe.skipIf(!serversAvailable()).each([
       let cursor = '0'
       do {
         const [next, found] = await bare.scan(cursor, 'MATCH', '*:entry', 'COUNT', 1_000)
-        for (const key of found) await bare.unlink(key)
+        await Promise.all(found.map((key) => bare.unlink(key)))
         cursor = next
       } while (cursor !== '0')
     })
@@ -89,16 +90,17 @@ describe.skipIf(!serversAvailable()).each([
   it('are invalid at once on the node that clears, and on others with the signal', async () => {
     await using one = await node(place.url, { signals })
     await using two = await node(place.url, { signals })
-    const [here, there] = [one, two].map(({ cache }) => cache.namespace<string>('near', near))
+    const here = one.cache.namespace<string>('near', near)
+    const there = two.cache.namespace<string>('near', near)
     await using looker = await node(place.url)
     const stored = looker.cache.namespace<string>('near', far)
     const some = keys.slice(0, batch)
-    await here?.setMany(some.map((key) => ({ key, value: 'value' })))
-    expect((await there?.getMany(some))?.every((value) => value === 'value')).toBe(true)
-    await here?.clear()
-    expect((await here?.getMany(some))?.some((value) => value !== undefined)).toBe(false)
+    await here.setMany(some.map((key) => ({ key, value: 'value' })))
+    expect((await there.getMany(some))?.every((value) => value === 'value')).toBe(true)
+    await here.clear()
+    expect((await here.getMany(some))?.some((value) => value !== undefined)).toBe(false)
     expect((await stored.getMany(some)).some((value) => value !== undefined)).toBe(false)
-    await waitUntil('the signal', async () => (await there?.get('key 0')) === undefined)
-    expect((await there?.getMany(some))?.some((value) => value !== undefined)).toBe(false)
+    await waitUntil('the signal', async () => (await there.get('key 0')) === undefined)
+    expect((await there.getMany(some))?.some((value) => value !== undefined)).toBe(false)
   })
 })

@@ -46,9 +46,10 @@ describe.skipIf(!serversAvailable())('nodes whose clocks are five seconds ahead 
   it('agree on how long an entry is fresh', async () => {
     await using one = await node(server.url, { clock: ahead })
     await using two = await node(server.url, { clock: behind })
-    const [here, there] = [one, two].map(({ driver }) => driver.open(definition))
-    await here?.set([entry('key', 'value', { ttlMs: 3_000, graceMs: 60_000 })], callMs)
-    const [seen, elsewhere] = await Promise.all([here?.get('key', callMs), there?.get('key', callMs)])
+    const here = one.driver.open(definition)
+    const there = two.driver.open(definition)
+    await here.set([entry('key', 'value', { ttlMs: 3_000, graceMs: 60_000 })], callMs)
+    const [seen, elsewhere] = await Promise.all([here.get('key', callMs), there.get('key', callMs)])
     expect(seen?.freshMs).toBeGreaterThan(2_000)
     expect(Math.abs((seen?.freshMs ?? 0) - (elsewhere?.freshMs ?? 0))).toBeLessThan(1_000)
   })
@@ -90,15 +91,16 @@ describe.skipIf(!serversAvailable())('a tag', async () => {
   it('that is invalidated while a value is made makes it invalid, and not where it is looked at afterwards, the control', async () => {
     await using one = await node(server.url)
     await using two = await node(server.url)
-    const [here, there] = [one, two].map(({ cache }) => cache.namespace<string>('things', far))
+    const here = one.cache.namespace<string>('things', far)
+    const there = two.cache.namespace<string>('things', far)
     const make = async (): Promise<string> => {
-      await there?.invalidateTags(['bumped'])
+      await there.invalidateTags(['bumped'])
       return 'old'
     }
-    expect(await here?.getOrSet('made', make, { tags: ['bumped'] })).toBe('old')
-    expect(await there?.get('made')).toBe(undefined)
-    await here?.set('made', await make(), { tags: ['bumped'] })
-    expect(await there?.get('made'), 'the control').toBe('old')
+    expect(await here.getOrSet('made', make, { tags: ['bumped'] })).toBe('old')
+    expect(await there.get('made')).toBe(undefined)
+    await here.set('made', await make(), { tags: ['bumped'] })
+    expect(await there.get('made'), 'the control').toBe('old')
   })
 
   it('and a namespace whose versions are kept on by who writes, a month at a time', async () => {

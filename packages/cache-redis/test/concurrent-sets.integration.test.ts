@@ -15,15 +15,16 @@ describe.skipIf(!serversAvailable())(`two nodes that set ${count} keys at once`,
     await server.flush()
     await using here = await node(server.url, { signals: how })
     await using there = await node(server.url, { signals: how })
-    const [one, two] = [here, there].map(({ cache }) => cache.namespace<string>('things', near))
+    const one = here.cache.namespace<string>('things', near)
+    const two = there.cache.namespace<string>('things', near)
     // Looks into Redis alone.
     await using looker = await node(server.url)
     const stored = looker.cache.namespace<string>('things', far)
     const keys = range(count).map((index) => `key ${index}`)
-    await Promise.all(keys.flatMap((key) => [one?.set(key, 'of one', {}), two?.set(key, 'of two', {})]))
+    await Promise.all(keys.flatMap((key) => [one.set(key, 'of one', {}), two.set(key, 'of two', {})]))
     const truth = await stored.getMany(keys)
     const differ = async (): Promise<number> => {
-      const [first, second] = await Promise.all([one?.getMany(keys), two?.getMany(keys)])
+      const [first, second] = await Promise.all([one.getMany(keys), two.getMany(keys)])
       return truth.filter((value, index) => first?.[index] !== value || second?.[index] !== value).length
     }
     const untilMs = performance.now() + patienceMs
@@ -43,11 +44,12 @@ describe.skipIf(!serversAvailable())(`two nodes that set ${count} keys at once`,
   it('have it within a second of the last set', async () => {
     await using here = await node(server.url, { signals })
     await using there = await node(server.url, { signals })
-    const [one, two] = [here, there].map(({ cache }) => cache.namespace<string>('things', near))
-    await two?.set('last', 'old')
-    await one?.set('last', 'new')
+    const one = here.cache.namespace<string>('things', near)
+    const two = there.cache.namespace<string>('things', near)
+    await two.set('last', 'old')
+    await one.set('last', 'new')
     const setAt = performance.now()
-    await waitUntil('it', async () => (await two?.get('last')) === 'new', { everyMs: 1 })
+    await waitUntil('it', async () => (await two.get('last')) === 'new', { everyMs: 1 })
     expect(performance.now() - setAt).toBeLessThan(1_000)
   })
 })

@@ -13,24 +13,25 @@ describe.skipIf(!serversAvailable())(`${count} deletes while Redis is away`, () 
     await using one = await node(`redis://127.0.0.1:${proxy.port}`)
     await using two = await node(server.url)
     const options = { ttlMs: longMs, l1: false, timeoutMs: 2_000 } as const
-    const [here, there] = [one, two].map(({ cache }) => cache.namespace<string>('things', options))
-    await here?.setMany([...keys, 'stays'].map((key) => ({ key, value: 'old' })))
+    const here = one.cache.namespace<string>('things', options)
+    const there = two.cache.namespace<string>('things', options)
+    await here.setMany([...keys, 'stays'].map((key) => ({ key, value: 'old' })))
     proxy.refuse()
     proxy.reset()
-    const results = await Promise.all(keys.map((key) => here?.delete(key)))
+    const results = await Promise.all(keys.map((key) => here.delete(key)))
     expect(new Set(results)).toEqual(new Set(['deferred']))
     expect(
-      (await there?.getMany(keys))?.every((value) => value === 'old'),
+      (await there.getMany(keys))?.every((value) => value === 'old'),
       'elsewhere it is there',
     ).toBe(true)
     proxy.heal()
     const seen = new Set<string | undefined>()
     await waitUntil('Redis to be used again', async () => {
-      for (const value of (await here?.getMany(keys)) ?? []) seen.add(value)
-      return (await here?.get('stays')) === 'old'
+      for (const value of (await here.getMany(keys)) ?? []) seen.add(value)
+      return (await here.get('stays')) === 'old'
     })
     expect([...seen]).toEqual([undefined])
-    expect((await there?.getMany(keys))?.every((value) => value === undefined)).toBe(true)
+    expect((await there.getMany(keys))?.every((value) => value === undefined)).toBe(true)
     expect(one.cache.stats()).toMatchObject({ waiting: 0, replayed: count })
   })
 

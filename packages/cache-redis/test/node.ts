@@ -11,8 +11,6 @@ import {
 } from '@multinode/core'
 import { redisCache } from '../src/index.ts'
 
-export const clusterName = 'shop'
-
 export interface Node extends AsyncDisposable {
   readonly cluster: Cluster
   readonly cache: Cache
@@ -23,7 +21,7 @@ export interface Node extends AsyncDisposable {
 }
 
 export interface NodeOptions {
-  /** Of the cluster. Default {@link clusterName}. */
+  /** Of the cluster. Default `shop`. */
   readonly name?: string
   /** What the nodes tell each other by; none by default. */
   readonly signals?: PubSubPlugin
@@ -35,7 +33,7 @@ export interface NodeOptions {
 
 /** One node of a cluster, on connections of its own. */
 export async function node(url: string, options: NodeOptions = {}): Promise<Node> {
-  const { name = clusterName, signals, broken = (plugin) => plugin, ...rest } = options
+  const { name = 'shop', signals, broken = (plugin) => plugin, ...rest } = options
   const reported: unknown[] = []
   const cluster = await createCluster({
     name,

@@ -28,20 +28,21 @@ describe.skipIf(!serversAvailable())(`an invalidation, in ${races} races`, async
     await server.flush()
     await using here = await node(server.url, { ...(broken && { broken }) })
     await using there = await node(server.url)
-    const [maker, writer] = [here, there].map(({ cache }) => cache.namespace<string>('things', far))
+    const maker = here.cache.namespace<string>('things', far)
+    const writer = there.cache.namespace<string>('things', far)
     const source = new Map<string, string>()
     return await count(async (key) => {
       source.set(key, 'old')
-      const made = maker?.getOrSet(key, async () => {
+      const made = maker.getOrSet(key, async () => {
         const value = source.get(key) ?? ''
         await sleep(random.between(0, 10))
         return value
       })
       await sleep(random.between(0, 15))
       source.set(key, 'new')
-      await writer?.delete(key)
+      await writer.delete(key)
       await made
-      return (await writer?.get(key)) === 'old'
+      return (await writer.get(key)) === 'old'
     })
   }
 
