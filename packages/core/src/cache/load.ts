@@ -219,7 +219,8 @@ export class Load<T> {
       return await this.#request.factory(context)
     } catch (error) {
       stats.factoryFailures += 1
-      throw error
+      // What it says when it is told to end is no news.
+      throw this.#isAborted ? signal.reason : error
     }
   }
 

@@ -224,6 +224,18 @@ describe('getOrSet, with a factory that takes long', () => {
     expect(await prices.get('poster')).toBe(12)
   })
 
+  test('hardTimeoutMs rejects with TIMEOUT also when the factory answers the abort with an error of its own', async () => {
+    const world = new CacheOn()
+    const prices = await (await world.node()).open()
+    const factory = ({ signal }: FactoryContext<unknown>): Promise<never> =>
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(new Error('told to end')), { once: true })
+      })
+    const call = watch(prices.getOrSet('poster', factory, { hardTimeoutMs: 500 }))
+    await world.clock.advance(500)
+    expect(call.value).toMatchObject({ code: 'TIMEOUT' })
+  })
+
   test('one who waits longer keeps it from being aborted', async () => {
     const world = new CacheOn()
     const prices = await (await world.node()).open()
