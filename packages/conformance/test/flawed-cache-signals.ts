@@ -24,6 +24,7 @@ export const flawedSignals = {
             receive: (signals) => receiver.receive(signals),
             members: (members) => receiver.members(members),
             isolated: (isIsolated) => receiver.isolated(isIsolated),
+            hearing: (isHearing) => receiver.hearing(isHearing),
             gap: () => {},
           },
           metadata,

@@ -146,6 +146,7 @@ export class BusReader {
 
   #attachAnew(): void {
     this.#helloSentAtMs = undefined
+    this.#becomeDeaf()
     void this.#consumer.close()
     this.#consumer = this.#attach()
   }
@@ -168,8 +169,7 @@ export class BusReader {
       },
       args: () => (isCurrent() ? this.#begin() : {}),
       onAttached: () => isCurrent() && this.#attached(),
-      // What does not come now may come at the next attachment.
-      onDetached: () => isCurrent() && this.#anchorTimer?.cancel(),
+      onDetached: () => isCurrent() && this.#detached(),
     }
     return connection.consume(attach, (delivery) => this.#receive(delivery))
   }
@@ -186,6 +186,17 @@ export class BusReader {
 
   #attached(): void {
     void this.#sendHello()
+  }
+
+  #detached(): void {
+    // What does not come now may come at the next attachment.
+    this.#anchorTimer?.cancel()
+    this.#becomeDeaf()
+  }
+
+  /** Until a hello is back: what was accepted before it has come then, or is told as a gap. */
+  #becomeDeaf(): void {
+    if (!this.#ending.signal.aborted) this.#parts.receiver.hearing(false)
   }
 
   /** Until it was sent, or another one is. */
@@ -282,6 +293,7 @@ export class BusReader {
     this.#missing.clear()
     if (this.#gap !== undefined) this.#parts.receiver.gap(this.#gap)
     this.#gap = undefined
+    this.#parts.receiver.hearing(true)
     this.#parts.onBegin()
     this.#onBegun()
   }
@@ -290,7 +302,7 @@ export class BusReader {
   #judgeMissing(offset: number | undefined, before: number | undefined): void {
     const isLost = [...this.#missing].some(([source, accepted]) => this.#ledger.isBehind(source, accepted))
     this.#missing.clear()
-    if (!isLost) return
+    if (!isLost) return this.#parts.receiver.hearing(true)
     this.#lose(reasonOf(offset, before))
     void this.#sendHello()
   }
@@ -311,6 +323,7 @@ export class BusReader {
   #lose(reason: GapReason): void {
     this.#gap ??= { reason, missed: undefined }
     this.#phase = 'seeking'
+    this.#becomeDeaf()
   }
 }
 

@@ -7,7 +7,9 @@ import {
   serversAvailable,
   SetChecker,
   startRabbitmq,
+  stolenMs,
   tcpProxy,
+  waitUntil,
 } from '@multinode/testbed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { BarePubSub } from './bare-pubsub.ts'
@@ -82,6 +84,27 @@ describe.skipIf(!serversAvailable())('signals over connections that break', () =
         expect(bare.lost, 'the control: an exclusive queue of a bare client').toBe(40)
       },
     )
+
+    it('a node knows within a second that it hears nothing, and when it hears again', async () => {
+      await using proxy = await tcpProxy(server.port)
+      const clusterName = `deaf-${mode}`
+      await using sender = await node(server.url, { clusterName, mode })
+      await using receiver = await node(`amqp://127.0.0.1:${proxy.port}`, { clusterName, mode })
+      const checker = new SetChecker()
+      await watch(checker, receiver)
+      expect(receiver.pubsub.isHearing).toBe(true)
+      const told: boolean[] = []
+      receiver.pubsub.onHearing((isHearing) => told.push(isHearing))
+      proxy.refuse()
+      proxy.reset()
+      await waitUntil('it to know', () => told.length > 0, { deadlineMs: 1_000 + stolenMs() })
+      await publisher(checker, sender)()
+      expect(receiver.pubsub.isIsolated, 'the control: what tells it after 10 s').toBe(false)
+      proxy.heal()
+      expect(await allArrived(checker, [sender])).toEqual([{ seen: 1, gaps: 0, ...faultless }])
+      await waitUntil('it to hear again', () => receiver.pubsub.isHearing)
+      expect(told).toEqual([false, true])
+    })
   })
 })
 

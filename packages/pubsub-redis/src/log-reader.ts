@@ -19,6 +19,8 @@ export interface LogReaderParts {
   readonly clock: Clock
   readonly callTimeoutMs: number
   readonly report: (error: unknown) => void
+  /** Called when it begins to read on a connection, from where it was or behind a gap that it has told, and when that is lost. */
+  readonly onHearing: (isHearing: boolean) => void
   /** Called for an entry which says that a node came or went. */
   readonly onNodesChanged: () => void
 }
@@ -94,11 +96,12 @@ export class LogReader {
 
   /** On one connection, until it breaks or is in doubt. */
   async #readOnce(): Promise<void> {
-    const { server } = this.#parts
+    const { server, onHearing } = this.#parts
     const link = await server.connection.duplicate({ blockMs, signal: this.#ending.signal })
     this.#link = link
     try {
       await this.#resume(link)
+      onHearing(true)
       while (!this.#ending.signal.aborted) {
         const entries = await this.#read(link)
         this.#backoffMs = firstBackoffMs
@@ -106,6 +109,7 @@ export class LogReader {
       }
     } finally {
       this.#link = undefined
+      if (!this.#ending.signal.aborted) onHearing(false)
       await link.close()
     }
   }

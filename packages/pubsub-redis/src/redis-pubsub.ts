@@ -12,7 +12,7 @@ import {
 } from '@multinode/core'
 import { LogKeys } from './log-keys.ts'
 import { LogReader } from './log-reader.ts'
-import { type Accepted, LogServer } from './log-server.ts'
+import { type Accepted, LogServer, type Resumed } from './log-server.ts'
 import { Presence } from './presence.ts'
 
 export interface RedisPubSubSettings {
@@ -85,12 +85,24 @@ export class RedisPubSub implements PubSubDriver {
       throw closedMeanwhile()
     }
     this.#presence = presence
+    this.#read(receiver, presence, positions)
+  }
+
+  #read(receiver: SignalReceiver, presence: Presence, positions: readonly Resumed[]): void {
     const { clock, callTimeoutMs, report } = this.#context
+    const deaf = new Set(this.#lanes.keys())
+    receiver.hearing(false)
     for (const [lane, each] of this.#lanes.entries()) {
       const position = positions[lane]?.position
       if (position === undefined) continue
+      const onHearing = (isHearing: boolean): void => {
+        if (isHearing) deaf.delete(lane)
+        else deaf.add(lane)
+        receiver.hearing(deaf.size === 0)
+      }
+      const onNodesChanged = (): void => presence.hurry()
       const parts = { server: each.server, lane, receiver, clock, callTimeoutMs, report }
-      each.reader = new LogReader({ ...parts, onNodesChanged: () => presence.hurry() }, position)
+      each.reader = new LogReader({ ...parts, onHearing, onNodesChanged }, position)
     }
   }
 

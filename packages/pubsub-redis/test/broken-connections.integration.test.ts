@@ -8,9 +8,11 @@ import {
   serversAvailable,
   SetChecker,
   startRedis,
+  stolenMs,
   tcpProxy,
   waitUntil,
 } from '@multinode/testbed'
+import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { type Node, node } from './node.ts'
 import { allArrived, BarePubSub, publisher, watch } from './traffic.ts'
@@ -79,6 +81,37 @@ describe.skipIf(!serversAvailable()).concurrent('signals over connections that b
     expect(bare.lost, 'the control: plain PUBLISH and SUBSCRIBE').toBe(40)
   })
 
+  it('a node knows within a second that it hears nothing, and when it hears again', async () => {
+    await using server = await startRedis()
+    await using proxy = await tcpProxy(server.port)
+    await using sender = await node(server.url, { clusterName })
+    await using receiver = await node(`redis://127.0.0.1:${proxy.port}`, { clusterName })
+    await hearing(receiver)
+    const told: boolean[] = []
+    receiver.pubsub.onHearing((isHearing) => told.push(isHearing))
+    const checker = new SetChecker()
+    await watch(checker, receiver)
+    proxy.refuse()
+    proxy.reset()
+    await waitUntil('it to know', () => told.length > 0, { deadlineMs: 1_000 + stolenMs() })
+    await publisher(checker, sender)()
+    expect(receiver.pubsub.isIsolated, 'the control: what tells it after 10 s').toBe(false)
+    proxy.heal()
+    expect(await allArrived(checker, [sender])).toEqual([{ seen: 1, gaps: 0, ...faultless }])
+    expect(told).toEqual([false, true])
+  })
+
+  it('a node that reads several logs hears nothing when it lost the connection of one', async () => {
+    await using server = await startRedis()
+    await using one = await node(server.url, { clusterName, shards: 3 })
+    await hearing(one)
+    const told: boolean[] = []
+    one.pubsub.onHearing((isHearing) => told.push(isHearing))
+    expect(await killOneReader(server.url)).toBe(1)
+    await waitUntil('it to hear again', () => told.length > 1)
+    expect(told).toEqual([false, true])
+  })
+
   const reconnects = figure({ slice: 6, full: 100 })
 
   it(
@@ -108,6 +141,24 @@ describe.skipIf(!serversAvailable()).concurrent('signals over connections that b
     },
   )
 })
+
+async function hearing({ pubsub }: Node): Promise<void> {
+  await waitUntil('it to hear', () => pubsub.isHearing)
+}
+
+/** @returns how many were killed */
+async function killOneReader(url: string): Promise<unknown> {
+  const client = new Redis(url)
+  try {
+    const id = await waitUntil('a reader', async () => {
+      const lines = String(await client.client('LIST')).split('\n')
+      return /\bid=(\d+)/.exec(lines.find((line) => line.includes('cmd=xread')) ?? '')?.[1]
+    })
+    return await client.client('KILL', 'ID', Number(id))
+  } finally {
+    client.disconnect()
+  }
+}
 
 function sum(nodes: readonly Node[], what: 'buffered' | 'duplicates'): number {
   return nodes.reduce((total, { pubsub }) => total + pubsub.stats()[what], 0)

@@ -32,7 +32,7 @@ export const faultCases: readonly PubSubCase[] = [
     skip: cannotFreeze,
     async run(world) {
       const [stranger, node, leaver] = [await world.stranger(), await world.lowNode(), await world.lowNode()]
-      const receiver = { receive: async () => {}, gap() {}, members() {}, isolated() {} }
+      const receiver = { receive: async () => {}, gap() {}, members() {}, isolated() {}, hearing() {} }
       const request = {
         lane: 0,
         signals: [{ sequence: 1, topic, data: new Uint8Array() }],

@@ -70,6 +70,7 @@ export class PubSubWorld {
         members = now
       },
       isolated: () => {},
+      hearing: () => {},
     }
     return {
       driver,

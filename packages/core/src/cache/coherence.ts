@@ -43,12 +43,12 @@ export class Coherence {
   #pubsub: PubSub | undefined
   #isStarted = false
   #isListening = false
-  #isIsolated = false
+  #isHearing = false
   /** What this node told has not left it. */
   #isUnheard = false
   #isEnding = false
   #wasReliable = false
-  #removeListener: (() => void) | undefined
+  #removeListeners: (() => void) | undefined
   #timer: Timer | undefined
   #heard = 0
   #lost = 0
@@ -94,7 +94,7 @@ export class Coherence {
   end(): void {
     this.#isEnding = true
     this.#ending.abort()
-    this.#removeListener?.()
+    this.#removeListeners?.()
     this.#timer?.cancel()
     this.#timer = undefined
   }
@@ -104,7 +104,7 @@ export class Coherence {
   }
 
   get #isReliable(): boolean {
-    return this.#isListening && !this.#isIsolated && !this.#isUnheard && !this.#isEnding
+    return this.#isListening && this.#isHearing && !this.#isUnheard && !this.#isEnding
   }
 
   get #oldestMs(): number {
@@ -119,13 +119,18 @@ export class Coherence {
     if (pubsub === undefined || this.#ending.signal.aborted) return
     if (this.#isShared && pubsub.driver.features.scope === 'process') return
     this.#pubsub = pubsub
-    this.#isIsolated = pubsub.isIsolated
-    this.#removeListener = pubsub.onNodes(({ left, isIsolated }) => {
-      this.#isIsolated = isIsolated
-      // It may live, and may have changed what it could not tell.
-      if (left.length > 0) this.#lose()
-      this.#weigh()
-    })
+    this.#isHearing = pubsub.isHearing
+    const ends = [
+      // One that is taken for dead may live, and may have changed what it could not tell.
+      pubsub.onNodes(({ left }) => {
+        if (left.length > 0) this.#lose()
+      }),
+      pubsub.onHearing((isHearing) => {
+        this.#isHearing = isHearing
+        this.#weigh()
+      }),
+    ]
+    this.#removeListeners = () => ends.forEach((end) => end())
     void this.#listen(pubsub)
   }
 

@@ -1,4 +1,5 @@
 export type { Channel } from './channel.ts'
+export type { HearingListener } from './hearing.ts'
 export type { NodesChange, NodesListener } from './members.ts'
 export type { PublishResult } from './outbox.ts'
 export type {

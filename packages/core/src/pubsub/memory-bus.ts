@@ -21,6 +21,7 @@ export interface Reader {
   /** The number of the last entry that it was given. */
   position: number
   isCut: boolean
+  isDeaf: boolean
   isReading: boolean
 }
 
@@ -42,7 +43,14 @@ export class MemoryBus {
   }
 
   join(member: Member, receiver: SignalReceiver): Reader {
-    const reader: Reader = { member, receiver, position: this.#last, isCut: false, isReading: false }
+    const reader: Reader = {
+      member,
+      receiver,
+      position: this.#last,
+      isCut: false,
+      isDeaf: false,
+      isReading: false,
+    }
     this.#readers.add(reader)
     this.#tellMembers()
     return reader
@@ -82,17 +90,28 @@ export class MemoryBus {
   cut(nodeId: string): void {
     for (const reader of this.#readersOf(nodeId)) {
       reader.isCut = true
+      reader.receiver.hearing(false)
       reader.receiver.isolated(true)
     }
     this.#tellMembers()
   }
 
-  /** For tests: ends {@link cut} and {@link delay}. Nodes catch up. */
+  /** For tests: the node hears nothing, and knows it, until {@link heal}; the others hear it. */
+  deafen(nodeId: string): void {
+    for (const reader of this.#readersOf(nodeId)) {
+      reader.isDeaf = true
+      reader.receiver.hearing(false)
+    }
+  }
+
+  /** For tests: ends {@link cut}, {@link deafen} and {@link delay}. Nodes catch up. */
   heal(): void {
     this.#delayMs = 0
     for (const reader of this.#readers) {
       if (reader.isCut) reader.receiver.isolated(false)
+      if (reader.isCut || reader.isDeaf) reader.receiver.hearing(true)
       reader.isCut = false
+      reader.isDeaf = false
     }
     this.#tellMembers()
     for (const reader of this.#readers) void this.#read(reader)
@@ -123,7 +142,7 @@ export class MemoryBus {
     reader.isReading = true
     // Not in the turn of who publishes.
     await Promise.resolve()
-    while (reader.position < this.#last && !reader.isCut && this.#readers.has(reader)) {
+    while (reader.position < this.#last && this.#isReached(reader)) {
       if (this.#delayMs > 0) await pause(this.#clock, this.#delayMs)
       const first = this.#entries[0]?.number ?? this.#last + 1
       if (reader.position + 1 < first) {
@@ -139,6 +158,10 @@ export class MemoryBus {
     }
     reader.isReading = false
     this.#trim()
+  }
+
+  #isReached(reader: Reader): boolean {
+    return this.#readers.has(reader) && !reader.isCut && !reader.isDeaf
   }
 
   #trim(): void {

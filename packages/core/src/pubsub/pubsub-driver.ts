@@ -83,6 +83,11 @@ export interface SignalReceiver {
   members(members: readonly Member[]): void
   /** Whether this node can no longer say that it is there, so that the others take it for dead. */
   isolated(isIsolated: boolean): void
+  /**
+   * `false` as soon as the driver knows that it can read no signals, or that some are lost which it has not told yet; `true` when it reads on: what was missed
+   * was received by then, comes next, or was told as a gap. It counts as `true` after `join`, so a driver that cannot be cut off need not call it.
+   */
+  hearing(isHearing: boolean): void
 }
 
 /**

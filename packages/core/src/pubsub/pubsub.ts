@@ -8,6 +8,7 @@ import { DriverCalls } from '../runtime/driver-calls.ts'
 import { randomBetween } from '../runtime/random.ts'
 import { Channel } from './channel.ts'
 import { decode, encode, type Envelope } from './envelope.ts'
+import { Hearing, type HearingListener } from './hearing.ts'
 import { KnownSequences } from './known-sequences.ts'
 import { Members, type NodesListener } from './members.ts'
 import { Outbox, type PublishResult } from './outbox.ts'
@@ -62,6 +63,7 @@ export class PubSub {
   readonly #routes = new Map<string, readonly Subscription[]>()
   readonly #known: readonly KnownSequences[]
   readonly #members: Members
+  readonly #hearing: Hearing
   readonly #counts: SubscriptionCounts = { handled: 0, failed: 0, gaps: 0 }
   readonly #joined: Promise<void>
   #joinFailure: MultinodeError | undefined
@@ -78,6 +80,7 @@ export class PubSub {
     this.#context = context
     this.#calls = new DriverCalls(context)
     this.#members = new Members(context.report)
+    this.#hearing = new Hearing(context.report)
     const encodeLoss = (lost: number): Uint8Array => this.#encode(undefined, {}, lost)
     this.#outboxes = Array.from(
       { length: driver.lanes },
@@ -163,6 +166,20 @@ export class PubSub {
     return this.#members.listen(listener)
   }
 
+  /**
+   * Whether signals reach this node: not before it has joined, not while it is isolated, and not while the driver knows that it cannot read. A link on which
+   * nothing arrives any more is noticed only after some seconds.
+   */
+  get isHearing(): boolean {
+    return this.#hearing.isHearing
+  }
+
+  /** Calls `listener` whenever {@link isHearing} changes. When it is true again, what was missed comes next, or the subscriptions were told a gap. @returns ends that */
+  onHearing(listener: HearingListener): () => void {
+    checkFunction('listener', listener)
+    return this.#hearing.listen(listener)
+  }
+
   stats(): PubSubStats {
     const subscriptions = [...this.#subscriptions]
     return {
@@ -217,21 +234,28 @@ export class PubSub {
       receive: (signals: readonly IncomingSignal[]) => this.#receive(signals),
       gap: (gap: Gap) => this.#gap(gap),
       members: (members: readonly Member[]) => this.#members.become(members),
-      isolated: (isIsolated: boolean) => this.#members.becomeIsolated(isIsolated),
+      isolated: (isIsolated: boolean) => this.#becomeIsolated(isIsolated),
+      hearing: (isHearing: boolean) => this.#hearing.set('deaf', !isHearing),
     }
     const { clock, callTimeoutMs, capability, backend, metadata } = this.#context
     while (this.#ended === undefined) {
       try {
         await this.#driver.join(receiver, metadata, callTimeoutMs)
-        this.#members.becomeIsolated(false)
+        this.#becomeIsolated(false)
+        this.#hearing.set('not-joined', false)
         return
       } catch (error) {
         this.#joinFailure = toDriverError(error, { capability, backend, operation: 'join' })
-        this.#members.becomeIsolated(true)
+        this.#becomeIsolated(true)
         if (!this.#joinFailure.retryable) throw this.#joinFailure
         await pause(clock, randomBetween(250, 1_000), this.#joining.signal)
       }
     }
+  }
+
+  #becomeIsolated(isIsolated: boolean): void {
+    this.#hearing.set('isolated', isIsolated)
+    this.#members.becomeIsolated(isIsolated)
   }
 
   async #untilJoined(): Promise<void> {

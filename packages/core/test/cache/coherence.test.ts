@@ -93,6 +93,32 @@ describe('what this process keeps', () => {
     expect(await asks(one, mine)).toBe(false)
   })
 
+  test.each([
+    ['knows that it hears nothing', 'new'],
+    ['does not know that it hears nothing, the control', 'old'],
+  ])('of a node that %s is %s after 2 s', async (how, expected) => {
+    const { world, one, mine, theirs } = await two()
+    await mine.set('poster', 'old')
+    if (how.includes('control')) one.bus.delay(60_000)
+    else one.bus.deafen(one.nodeId)
+    await theirs.set('poster', 'new')
+    await world.clock.advance(2_000)
+    expect(await mine.get('poster')).toBe(expected)
+  })
+
+  test('counts as ever when this node hears again, but for what it had', async () => {
+    const { world, one, mine, theirs } = await two()
+    one.bus.deafen(one.nodeId)
+    await mine.set('poster', 'old')
+    await theirs.set('poster', 'new')
+    one.bus.heal()
+    await world.clock.advance(0)
+    expect(await mine.get('poster')).toBe('new')
+    await world.clock.advance(10_000)
+    expect(await asks(one, mine)).toBe(false)
+    expect(one.cache.stats()).toMatchObject({ heard: 1, lost: 0 })
+  })
+
   test('counts for 2 s while what this node told has not left it', async () => {
     const { world, one, mine } = await two()
     const publish = one.pubsub.driver.publish.bind(one.pubsub.driver)

@@ -98,7 +98,7 @@ describe('signals on memory', () => {
     await pubsub.close()
     await expect(driver.publish(request)).rejects.toMatchObject({ code: 'UNAVAILABLE', outcome: 'not-sent' })
     await driver.close()
-    await driver.join({ receive: async () => {}, gap() {}, members() {}, isolated() {} }, {})
+    await driver.join({ receive: async () => {}, gap() {}, members() {}, isolated() {}, hearing() {} }, {})
     await expect(driver.publish(request)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
   })
 })
@@ -143,6 +143,21 @@ describe('a test that plays a backend in trouble', () => {
     ])
     expect(b.changes.at(-1)).toMatchObject({ isIsolated: false })
     expect(a.pubsub.nodes()).toHaveLength(2)
+  })
+
+  test('makes a node deaf, which knows it, is heard, and catches up', async () => {
+    const world = new MemoryWorld()
+    const [a, b] = [await world.node(), await world.node()]
+    const bus = b.driver.native
+    bus.deafen(b.nodeId)
+    expect([a.pubsub.isHearing, b.pubsub.isHearing, b.pubsub.isIsolated]).toEqual([true, false, false])
+    await a.pubsub.publish('t', 'a')
+    expect(await b.pubsub.publish('t', 'b')).toEqual({ status: 'sent' })
+    await world.clock.advance(5_000)
+    expect([a.seen, b.seen]).toEqual([['a', 'b'], []])
+    bus.heal()
+    await world.clock.advance(0)
+    expect([b.pubsub.isHearing, b.seen]).toEqual([true, ['a', 'b']])
   })
 
   test('delays what arrives', async () => {
