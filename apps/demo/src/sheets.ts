@@ -1,5 +1,4 @@
 import { hash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cache } from '@multinode/core'
 import type { Order } from './orders.ts'
 import type { SheetFiles } from './sheet-files.ts'
@@ -44,9 +43,10 @@ export class Sheets {
    * @param ifNoneMatch the header, as it came
    */
   async serve(order: Order, ifNoneMatch: string | undefined): Promise<SheetReply> {
-    const cached = await this.#ask(this.#parts.cached.get(nameOf(order), { ifNoneMatch }))
-    if (cached?.status === 'unchanged') return cached
-    if (cached !== undefined) return { status: 'found', png: cached.bytes, etag: cached.etag }
+    const { cached, patienceMs } = this.#parts
+    const file = await this.#ask(cached.get(nameOf(order), { ifNoneMatch, timeoutMs: patienceMs }))
+    if (file?.status === 'unchanged') return file
+    if (file !== undefined) return { status: 'found', png: file.bytes, etag: file.etag }
     const png = await this.#restore(order)
     void this.#keep(order, png)
     const etag = `"${hash('sha256', png, 'hex')}"`
@@ -58,13 +58,15 @@ export class Sheets {
   }
 
   async #keep(order: Order, png: Buffer): Promise<void> {
-    await this.#ask(this.#parts.cached.put(nameOf(order), png, { contentType: 'image/png', ttlMs }))
+    const { cached, patienceMs } = this.#parts
+    const options = { contentType: 'image/png', ttlMs, timeoutMs: patienceMs }
+    await this.#ask(cached.put(nameOf(order), png, options))
   }
 
   /** @returns undefined when the cache is away or slow, which is the same news with every sheet */
   async #ask<T>(asked: Promise<T>): Promise<T | undefined> {
     try {
-      const answer = await inTime(this.#parts.patienceMs, asked)
+      const answer = await asked
       this.#isInTrouble = false
       return answer
     } catch (error) {
@@ -78,19 +80,6 @@ export class Sheets {
 
 function nameOf({ id }: Order): string {
   return `sheet:${id}`
-}
-
-async function inTime<T>(patienceMs: number, asked: Promise<T>): Promise<T> {
-  const answered = new AbortController()
-  const late = async (): Promise<never> => {
-    await sleep(patienceMs, undefined, { signal: answered.signal })
-    throw new Error(`the cache did not answer within ${patienceMs} ms`)
-  }
-  try {
-    return await Promise.race([asked, late()])
-  } finally {
-    answered.abort()
-  }
 }
 
 /** By the weak comparison that RFC 9110 prescribes for this header. */

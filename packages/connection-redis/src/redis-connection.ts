@@ -1,6 +1,12 @@
-import { type Clock, type Closable, isMultinodeError, MultinodeError, pause } from '@multinode/core'
+import {
+  type Clock,
+  type Closable,
+  Deadlines,
+  isMultinodeError,
+  MultinodeError,
+  pause,
+} from '@multinode/core'
 import { closeMs, type RedisClient } from './create-client.ts'
-import { Deadlines } from './deadlines.ts'
 import type { FailoverWatch } from './failover-watch.ts'
 import { keySlot } from './key-slot.ts'
 import { pipelined } from './pipelined.ts'

@@ -5,6 +5,7 @@ import * as testing from '../src/testing/index.ts'
 test('@multinode/core exports this and nothing else', () => {
   expect(Object.keys(core).sort()).toEqual([
     'Cache',
+    'Deadlines',
     'Lease',
     'Locks',
     'MultinodeError',

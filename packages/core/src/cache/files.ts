@@ -7,16 +7,25 @@ import type { CacheBackend } from './backend.ts'
 import type { FileDriver } from './cache-driver.ts'
 import { longestKeptMs } from './counter.ts'
 
+export interface DeleteFileOptions {
+  /** How long the backend may take, in ms. Default: the cluster's `callTimeoutMs`. */
+  readonly timeoutMs?: number
+}
+
 export interface PutFileOptions {
   /** As in HTTP: `text/css; charset=utf-8`. */
   readonly contentType: string
   /** How long it is kept, from 1 ms to a year. Default: until it is deleted. */
   readonly ttlMs?: number
+  /** How long the backend may take, in ms. Default: the cluster's `callTimeoutMs`. */
+  readonly timeoutMs?: number
 }
 
 export interface GetFileOptions {
   /** The header `If-None-Match` of a request, as it came; one that is malformed is passed over. */
   readonly ifNoneMatch?: string | undefined
+  /** How long the backend may take, in ms. Default: the cluster's `callTimeoutMs`. */
+  readonly timeoutMs?: number
 }
 
 export type FileReply =
@@ -41,7 +50,7 @@ const contentTypeForm = (() => {
 const ourEtag = /(?:^|[\s,]|W\/)("[0-9a-f]{64}")(?=$|[\s,])/g
 
 /**
- * Files that one node makes and all can serve, up to 8 MiB each. Every call settles within the cluster's `callTimeoutMs`, plus a twentieth; while the
+ * Files that one node makes and all can serve, up to 8 MiB each. Every call settles within its `timeoutMs`, plus a twentieth; while the
  * backend is away it rejects with `UNAVAILABLE` or `TIMEOUT`, at once when that is known already. One round trip each.
  */
 export class Files {
@@ -60,7 +69,7 @@ export class Files {
    */
   async put(name: string, bytes: Uint8Array, options: PutFileOptions): Promise<{ readonly etag: string }> {
     checkKey('name', name)
-    checkKnownOptions('put', options, ['contentType', 'ttlMs'])
+    checkKnownOptions('put', options, ['contentType', 'ttlMs', 'timeoutMs'])
     const { contentType, ttlMs } = options
     checkBytes(name, bytes)
     checkContentType(contentType)
@@ -68,7 +77,7 @@ export class Files {
     // A copy, so that the etag is that of what is sent, whatever the caller does meanwhile.
     const copy = Buffer.from(bytes)
     const etag = `"${hash('sha256', copy, 'hex')}"`
-    await this.#call('put', name, (files, timeoutMs) =>
+    await this.#call('put', name, options, (files, timeoutMs) =>
       files.put(name, { bytes: copy, etag, contentType }, ttlMs, timeoutMs),
     )
     return { etag }
@@ -81,11 +90,13 @@ export class Files {
    */
   async get(name: string, options: GetFileOptions = {}): Promise<FileReply | undefined> {
     checkKey('name', name)
-    checkKnownOptions('get', options, ['ifNoneMatch'])
+    checkKnownOptions('get', options, ['ifNoneMatch', 'timeoutMs'])
     const { ifNoneMatch } = options
     if (ifNoneMatch !== undefined) checkString('ifNoneMatch', ifNoneMatch)
     const known = ifNoneMatch === undefined ? [] : etagsOf(ifNoneMatch)
-    const file = await this.#call('get', name, (files, timeoutMs) => files.get(name, known, timeoutMs))
+    const file = await this.#call('get', name, options, (files, timeoutMs) =>
+      files.get(name, known, timeoutMs),
+    )
     if (file === undefined) return undefined
     if ('unchanged' in file) return { status: 'unchanged', etag: file.unchanged }
     const { bytes, etag, contentType } = file
@@ -94,23 +105,24 @@ export class Files {
     return { status: 'found', bytes, etag, contentType }
   }
 
-  async delete(name: string): Promise<void> {
+  async delete(name: string, options: DeleteFileOptions = {}): Promise<void> {
     checkKey('name', name)
-    await this.#call('delete', name, (files, timeoutMs) => files.delete(name, timeoutMs))
+    checkKnownOptions('delete', options, ['timeoutMs'])
+    await this.#call('delete', name, options, (files, timeoutMs) => files.delete(name, timeoutMs))
   }
 
   #call<T>(
     operation: string,
     name: string,
+    options: DeleteFileOptions,
     work: (files: FileDriver, timeoutMs: number) => Promise<T>,
   ): Promise<T> {
     const { driver, context } = this.#backend
     const { files } = driver
+    const timeoutMs = checkMs('timeoutMs', options.timeoutMs ?? context.callTimeoutMs, { min: 1 })
     if (files === undefined) throw unsupported(context, 'files')
-    return this.#backend.call(
-      `${operation} of the file ${JSON.stringify(name)}`,
-      context.callTimeoutMs,
-      (timeoutMs) => work(files, timeoutMs),
+    return this.#backend.call(`${operation} of the file ${JSON.stringify(name)}`, timeoutMs, (ms) =>
+      work(files, ms),
     )
   }
 }

@@ -29,7 +29,7 @@ export type {
 export type { LoadStats } from './cache-stats.ts'
 export type { CoherenceStats } from './coherence.ts'
 export type { Counter, CounterOptions, IncrementOptions } from './counter.ts'
-export type { FileReply, Files, GetFileOptions, PutFileOptions } from './files.ts'
+export type { DeleteFileOptions, FileReply, Files, GetFileOptions, PutFileOptions } from './files.ts'
 export type { Factory, FactoryContext } from './load.ts'
 export type { CacheNamespace, NewValue } from './namespace.ts'
 export type { CacheCodec } from './value-codec.ts'

@@ -134,8 +134,11 @@ describe('a file', () => {
     ['put', ['a', bytes, { ...css, type: 'text/css' }]],
     ['put', ['a', bytes, {}]],
     ['get', ['']],
+    ['put', ['a', bytes, { ...css, timeoutMs: 0 }]],
     ['get', ['a', { ifNoneMatch: 5 }]],
+    ['get', ['a', { timeoutMs: 'long' }]],
     ['delete', ['']],
+    ['delete', ['a', { timeoutMs: -1 }]],
   ])('is not taken by %s of %j', async (method, args) => {
     expect(await failureOf(() => callUntyped(files, method, args))).toMatchObject({
       code: 'INVALID_ARGUMENT',
@@ -153,6 +156,20 @@ describe('a file', () => {
     for (const call of [() => files.get('a'), () => files.put('a', bytes, css), () => files.delete('a')]) {
       expect(await failureOf(call)).toMatchObject({ code: 'UNAVAILABLE', outcome: 'not-sent' })
     }
+  })
+
+  test('has the time that is said', async () => {
+    server.outage = 'silent'
+    const options = { timeoutMs: 100 }
+    const outcomes = [
+      watch(files.get('a', options)),
+      watch(files.put('a', bytes, { ...css, ...options })),
+      watch(files.delete('a', options)),
+    ]
+    await clock.advance(104)
+    expect(outcomes.map(({ state }) => state)).toEqual(['pending', 'pending', 'pending'])
+    await clock.advance(1)
+    for (const outcome of outcomes) expect(outcome.value).toMatchObject({ code: 'TIMEOUT' })
   })
 
   test('is not to be had where the backend has none', async () => {
