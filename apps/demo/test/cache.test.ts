@@ -1,6 +1,13 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { type RedisServer, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import {
+  type RedisServer,
+  serversAvailable,
+  startRedis,
+  stolenMs,
+  tcpProxy,
+  waitUntil,
+} from '@multinode/testbed'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { catalogueReads, changePastTheShops, prices } from './support/catalogue.ts'
 import { dataFolder, type PrintShop, refusal, startShop } from './support/print-shop.ts'
@@ -130,10 +137,14 @@ describe.skipIf(!serversAvailable())('with the cache on Redis', () => {
     expect((await sheetOf(shops[2], sheet.id, sheet.etag)).status).toBe(304)
   }, 90_000)
 
-  test('with signals each node keeps prices of its own, and hears when they change', async () => {
+  test('with signals each node keeps prices of its own, hears when they change, and knows when it cannot hear', async () => {
     const redis = await newRedis()
+    await using proxy = await tcpProxy(redis.port)
     const folder = dataFolder()
-    const shops = await startShops({ ...patient, CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }, folder)
+    const env = { ...patient, CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }
+    const shops = await startShops(env, folder, {
+      PUBSUB_ADAPTER_REDIS_URL: `redis://127.0.0.1:${proxy.port}`,
+    })
     const [first, second] = shops
     await waitUntil('a price to come from the process itself', async () => {
       await second.price('poster')
@@ -146,6 +157,14 @@ describe.skipIf(!serversAvailable())('with the cache on Redis', () => {
     // The control: nobody tells.
     changePastTheShops(folder, 'poster', 1_400)
     expect(await prices(shops, 'poster')).toEqual([1_300, 1_300, 1_300])
+
+    proxy.refuse()
+    proxy.reset()
+    expect(await first.changePrice('poster', 1_500)).toBe('done')
+    const changedAt = performance.now()
+    await waitUntil('a node that cannot hear to look', async () => (await second.price('poster')) === 1_500)
+    // Others take it for dead, and it itself for isolated, only after 10 s.
+    expect(performance.now() - changedAt).toBeLessThan(4_000 + stolenMs())
   }, 60_000)
 })
 
@@ -162,9 +181,12 @@ function onlyTheCacheOn(redis: RedisServer): Record<string, string> {
 async function startShops(
   env: Readonly<Record<string, string>>,
   folder: string,
+  ofTheSecond: Readonly<Record<string, string>> = {},
 ): Promise<[PrintShop, PrintShop, PrintShop]> {
   const [first, second, third] = await Promise.all(
-    nodes.map((id) => startShop({ ...env, DATA_DIR: folder, NODE_ID: id })),
+    nodes.map((id, index) =>
+      startShop({ ...env, ...(index === 1 ? ofTheSecond : {}), DATA_DIR: folder, NODE_ID: id }),
+    ),
   )
   if (!first || !second || !third) throw new Error('three were started')
   return [first, second, third]
