@@ -150,7 +150,8 @@ describe.skipIf(!serversAvailable())('jobs over connections that break', () => {
       await using server = await startRedis()
       await using proxy = await tcpProxy(server.port)
       const clock = new CountingClock(pluginContext().clock)
-      const one = await node(`redis://127.0.0.1:${proxy.port}`, { callTimeoutMs, clock })
+      // Each add has to go on through a reset, also on a machine that stands still for seconds meanwhile.
+      const one = await node(`redis://127.0.0.1:${proxy.port}`, { callTimeoutMs: 10_000, clock })
       const queue = one.queues.open<number>('jobs')
       let runs = 0
       await queue.process(() => void (runs += 1), { concurrency: 10, leaseMs })
