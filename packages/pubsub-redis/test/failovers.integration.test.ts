@@ -15,7 +15,7 @@ import {
 import { Redis } from 'ioredis'
 import { afterAll, describe, expect, it } from 'vitest'
 import { publishLua } from '../src/publish.lua.ts'
-import { node } from './node.ts'
+import { type Node, node } from './node.ts'
 import { Relay } from './relay.ts'
 import { allArrived, publisher, watch } from './traffic.ts'
 
@@ -57,6 +57,7 @@ describe.skipIf(!serversAvailable()).concurrent('behind Sentinels', { timeout: 2
           await waitUntil('some', () => checker.published > failover * 5_000 + 500)
           await sentinel.killMaster()
           const killedAtMs = performance.now()
+          await knowsThatItIsDeaf(one)
           await sentinel.masterAfter(master)
           awayMs = performance.now() - killedAtMs
         })(),
@@ -197,16 +198,24 @@ describe.skipIf(!serversAvailable())('on a Cluster', { timeout: 60_000 }, async 
       (async () => {
         await waitUntil('some', () => checker.published > 500)
         await master.kill()
+        await knowsThatItIsDeaf(one)
       })(),
     ])
     await waitUntil('another master', async () => (await cluster.masterOf(log)) !== master)
     const findings = await allArrived(checker, [one, other])
+    expect(one.pubsub.isHearing).toBe(true)
     await annotate(`${JSON.stringify(findings)} ${JSON.stringify(watched.map(({ gaps }) => gaps))}`)
     for (const finding of findings) expect(finding).toMatchObject(faultless)
     const buffered = one.pubsub.stats().buffered + other.pubsub.stats().buffered
     expect(buffered, 'the control: it was away').toBeGreaterThan(0)
   })
 })
+
+/** At once, and not only when it is isolated. */
+async function knowsThatItIsDeaf({ pubsub }: Node): Promise<void> {
+  await waitUntil('it to know', () => !pubsub.isHearing, { deadlineMs: 1_000 + stolenMs() })
+  expect(pubsub.isIsolated).toBe(false)
+}
 
 async function entries(server: RedisServer): Promise<number> {
   const client = new Redis(server.url)
