@@ -3,6 +3,7 @@ import {
   type CacheClaimRequest,
   type CacheNamespace,
   isMultinodeError,
+  type NamespaceOptions,
   type NewEntry,
   type StoredEntry,
 } from '@multinode/core'
@@ -12,10 +13,10 @@ import { callMs, type CacheNode, type CacheWorld } from './cache-world.ts'
 export const longMs = 60_000
 
 /** What is only in the backend. */
-export const far = { ttlMs: longMs, version: '1', l1: false, timeoutMs: callMs } as const
+export const far: NamespaceOptions = { ttlMs: longMs, version: '1', l1: false, timeoutMs: callMs }
 
 /** What is also kept in the process, and not for ever by chance. */
-export const near = {
+const near = {
   ttlMs: longMs,
   version: '1',
   l1: { maxItems: 10_000, ttlMs: longMs },

@@ -8,7 +8,7 @@ export interface BloomShape {
 }
 
 /** As many as a string of Redis can have. */
-export const mostBloomBits = 2 ** 32
+export const mostBloomBits: number = 2 ** 32
 
 /** The smallest filter that takes `capacity` items with this rate of false positives: the textbook's sizes, in whole bytes. */
 export function bloomShape(capacity: number, errorRate: number): BloomShape {

@@ -14,7 +14,7 @@ export interface IncrementOptions {
 }
 
 export const defaultTimeoutMs = 250
-export const longestKeptMs = 366 * 86_400_000
+export const longestKeptMs: number = 366 * 86_400_000
 
 /**
  * A number that all nodes change in one step each, so that none of their changes is lost. Nothing is guessed while the backend is away: every call

@@ -20,7 +20,7 @@ export class MemoryBloomFilters implements BloomFilterDriver {
   readonly #mostBytes: number
   #bytes = 0
 
-  constructor(mostBytes = defaultMostBytes) {
+  constructor(mostBytes: number = defaultMostBytes) {
     this.#mostBytes = mostBytes
   }
 

@@ -15,7 +15,7 @@ export class MemoryCounters implements CounterDriver {
   readonly #most: number
   readonly #counters = new Map<string, Counter>()
 
-  constructor(clock: Clock, most = defaultMost) {
+  constructor(clock: Clock, most: number = defaultMost) {
     this.#clock = clock
     this.#most = most
   }

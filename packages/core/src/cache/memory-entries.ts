@@ -43,7 +43,7 @@ export class MemoryEntries {
   #swept: string | undefined
   #lastVersion = 0
 
-  constructor(clock: Clock, mostBytes = defaultMostBytes) {
+  constructor(clock: Clock, mostBytes: number = defaultMostBytes) {
     this.clock = clock
     this.#entries = new LRUCache({
       maxSize: mostBytes,

@@ -17,7 +17,7 @@ export class MemoryFiles implements FileDriver {
   readonly #files = new Map<string, Kept>()
   #bytes = 0
 
-  constructor(clock: Clock, mostBytes = defaultMostBytes) {
+  constructor(clock: Clock, mostBytes: number = defaultMostBytes) {
     this.#clock = clock
     this.#mostBytes = mostBytes
   }

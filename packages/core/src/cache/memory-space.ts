@@ -4,7 +4,7 @@ import type { CacheSpace, ClaimReply, ClaimRequest, NewEntry, Snapshot, StoredEn
 import { type MemoryEntries, type MemoryEntry, Versions } from './memory-entries.ts'
 
 /** The largest value of the memory backend. */
-export const mostEntryBytes = 8 * 1_048_576
+export const mostEntryBytes: number = 8 * 1_048_576
 
 interface Lease {
   readonly owner: string
