@@ -31,8 +31,8 @@ export class BitmapFilters implements FilterEngine {
     const calls = chunksOf(items).map((chunk) =>
       scriptCall(addScript, [filter], [head, packOffsets(chunk, shape)]),
     )
-    const replies = await this.#connection.run('bloom-add', timeoutMs, () =>
-      pipelineAll(this.#connection, calls),
+    const replies = await this.#connection.run('bloom-add', timeoutMs, (call) =>
+      pipelineAll(this.#connection, calls, call),
     )
     const other = replies.find((reply) => Buffer.isBuffer(reply))
     return other?.toString()

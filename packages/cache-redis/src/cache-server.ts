@@ -21,13 +21,20 @@ export class CacheServer {
   }
 }
 
+/** @param reply told of by its kind only: it may have what is stored */
 export function unexpected(address: string, script: RedisScript, reply: unknown): MultinodeError {
   return new MultinodeError(
     'INTERNAL',
-    `Redis at ${address}: the script ${script.name} answered ${JSON.stringify(reply)}, which it never does: ` +
+    `Redis at ${address}: the script ${script.name} answered with ${kindOf(reply)}, which it never does: ` +
       'something else writes to keys of this cluster, or the server is no Redis.',
     { capability: 'cache', backend: 'redis' },
   )
+}
+
+function kindOf(reply: unknown): string {
+  if (Array.isArray(reply)) return `a list of ${reply.length}`
+  if (Buffer.isBuffer(reply)) return 'bytes'
+  return reply === null ? 'nothing' : `a ${typeof reply}`
 }
 
 export function tooLarge(what: string, bytes: number): MultinodeError {

@@ -77,12 +77,16 @@ export function toStored(record: EntryRecord, nowMs: number): StoredEntry | unde
   }
 }
 
-/** The arguments of the scripts that store an entry. */
+/**
+ * The arguments of the scripts that store an entry.
+ * @param untilMs by the server's time; Infinity: whenever it comes
+ */
 export function recordArguments(
   { ttlMs, graceMs, data }: NewEntry,
   versions: Versions,
+  untilMs: number,
 ): (string | number | Buffer)[] {
-  return [ttlMs, graceMs, packVersions(versions), data]
+  return [ttlMs, graceMs, packVersions(versions), data, Number.isFinite(untilMs) ? Math.floor(untilMs) : '']
 }
 
 /** @throws `INVALID_ARGUMENT` when it is no snapshot of ours, or was taken without one of the tags */

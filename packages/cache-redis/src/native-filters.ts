@@ -1,12 +1,16 @@
-import { type RedisConnection, RedisScript } from '@multinode/connection-redis'
-import type { BloomDefinition } from '@multinode/core'
+import { type RedisConnection, RedisScript, type RunningCall } from '@multinode/connection-redis'
+import { type BloomDefinition, MultinodeError } from '@multinode/core'
 import { bloomBeginLua } from './bloom-begin.lua.ts'
 import { bloomHead } from './bloom-head.ts'
 import type { FilterEngine, FilterKeys } from './redis-bloom-filters.ts'
 
 const beginScript = new RedisScript('bloom-begin', bloomBeginLua)
 
-/** Bloom filters by the commands of the server: `BF.RESERVE`, `BF.INSERT`, `BF.MEXISTS`. Two round trips to add, one to ask. */
+/**
+ * Bloom filters by the commands of the server: `BF.RESERVE`, `BF.INSERT`, `BF.MEXISTS`. Two round trips to add, two more for the first, one to ask.
+ *
+ * What is of the server's kind is there before its head is: where only the head is left, items were lost.
+ */
 export class NativeFilters implements FilterEngine {
   readonly #connection: RedisConnection
 
@@ -22,17 +26,18 @@ export class NativeFilters implements FilterEngine {
   ): Promise<string | undefined> {
     const { client } = this.#connection
     const head = bloomHead('native', definition)
-    return this.#connection.run('BF.INSERT', timeoutMs, async () => {
-      const found = String(await this.#begin(filter, head))
-      if (found !== head) return found
-      const insert = (): Promise<unknown> => client.call('bf.insert', native, 'nocreate', 'items', ...items)
-      if (items.length === 0) return this.#reserve(native, definition)
-      try {
-        await insert()
-      } catch (error) {
-        if (!isReply(error, /not found/i)) throw error
+    return this.#connection.run('BF.INSERT', timeoutMs, async (call) => {
+      let found = await client.getrange(filter, 0, 63)
+      if (found === '' && !call.isOver) {
         await this.#reserve(native, definition)
-        await insert()
+        if (!call.isOver) found = String(await this.#begin(filter, head, call))
+      }
+      if (found !== head) return found
+      if (items.length === 0 || call.isOver) return undefined
+      try {
+        await client.call('bf.insert', native, 'nocreate', 'items', ...items)
+      } catch (error) {
+        throw isReply(error, /not found/i) ? this.#lost(definition) : error
       }
       return undefined
     })
@@ -59,12 +64,20 @@ export class NativeFilters implements FilterEngine {
     })
   }
 
-  #begin(filter: string, head: string): Promise<unknown> {
+  #begin(filter: string, head: string, call: RunningCall): Promise<unknown> {
     const { client } = this.#connection
     return client.evalsha(beginScript.hash, 1, filter, head).catch((error: unknown) => {
-      if (!isReply(error, /^NOSCRIPT /)) throw error
+      if (!isReply(error, /^NOSCRIPT /) || call.isOver) throw error
       return client.eval(beginScript.source, 1, filter, head)
     })
+  }
+
+  #lost({ name }: BloomDefinition): MultinodeError {
+    return new MultinodeError(
+      'LOST',
+      `Redis at ${this.#connection.address}: what the Bloom filter ${JSON.stringify(name)} had was removed by the server: remove it and fill it again.`,
+      { capability: 'cache', backend: 'redis', outcome: 'not-sent', details: { name } },
+    )
   }
 
   async #reserve(native: string, { errorRate, capacity }: BloomDefinition): Promise<undefined> {

@@ -3,6 +3,7 @@ import {
   type RedisClient,
   type RedisConnection,
   type RedisScript,
+  type RunningCall,
   toRedisError,
 } from '@multinode/connection-redis'
 import { MultinodeError } from '@multinode/core'
@@ -30,19 +31,23 @@ export function scriptCall(
   }
 }
 
+/** For what does no harm when it is done late. */
+const wanted: RunningCall = { isOver: false }
+
 /**
  * Each in its turn, in one pipeline for each master that has keys of them; what is refused because a slot has moved or a script is not known is sent
- * again, by itself. Without a deadline: for {@link RedisConnection.run}.
+ * again, by itself, unless the call is over. Without a deadline: for {@link RedisConnection.run}.
  * @returns one for each, text as bytes; what failed is an `Error`
  */
 export async function pipelineByMaster(
   connection: RedisConnection,
   commands: readonly KeyedCommand[],
+  call: RunningCall = wanted,
 ): Promise<unknown[]> {
   const replies: unknown[] = []
   const send = async (address: string, indexes: readonly number[]): Promise<void> => {
     const group = indexes.flatMap((index) => commands[index] ?? [])
-    const each = await sendTogether(connection.client, address, group)
+    const each = await sendTogether(connection.client, address, group, call)
     for (const [place, index] of indexes.entries()) replies[index] = each[place]
   }
   const groups = groupByMaster(connection, commands)
@@ -54,8 +59,9 @@ export async function pipelineByMaster(
 export async function pipelineAll(
   connection: RedisConnection,
   commands: readonly KeyedCommand[],
+  call: RunningCall = wanted,
 ): Promise<unknown[]> {
-  const replies = await pipelineByMaster(connection, commands)
+  const replies = await pipelineByMaster(connection, commands, call)
   const failure = replies.find((reply) => reply instanceof Error)
   if (failure === undefined) return replies
   throw commands.length === 1 ? failure : asPartial(failure, connection.address)
@@ -89,34 +95,40 @@ async function sendTogether(
   client: RedisClient,
   address: string,
   commands: readonly KeyedCommand[],
+  call: RunningCall,
 ): Promise<unknown[]> {
   const node = nodeAt(client, address)
-  if (node === undefined || commands.length === 1) return sendSingly(client, commands)
+  if (node === undefined || commands.length === 1) return sendSingly(client, commands, call)
   const batch = commands.map(({ words }) => ['callBuffer', ...words])
   const results = (await node.pipeline(batch).exec()) ?? []
   const replies = results.map(([error, reply]) => error ?? reply)
+  if (call.isOver) return replies
   const again = replies.flatMap((reply, index) => (isRefusedHere(reply) ? [index] : []))
-  const repeated = await sendSingly(
-    client,
-    again.flatMap((index) => commands[index] ?? []),
-  )
+  const refused = again.flatMap((index) => commands[index] ?? [])
+  const repeated = await sendSingly(client, refused, call)
   for (const [place, index] of again.entries()) replies[index] = repeated[place]
   return replies
 }
 
 /** The first one before all others, because it brings the script. */
-async function sendSingly(client: RedisClient, commands: readonly KeyedCommand[]): Promise<unknown[]> {
+async function sendSingly(
+  client: RedisClient,
+  commands: readonly KeyedCommand[],
+  call: RunningCall,
+): Promise<unknown[]> {
   const [first, ...others] = commands
   if (first === undefined) return []
   const send = ({ words, withSource }: KeyedCommand): Promise<unknown> =>
     client
       .callBuffer(...words)
       .catch((error: unknown) => {
-        if (withSource === undefined || !isNoScript(error)) throw error
+        if (withSource === undefined || !isNoScript(error) || call.isOver) throw error
         return client.callBuffer(...withSource)
       })
       .catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))))
-  return [await send(first), ...(await Promise.all(others.map(send)))]
+  const begun = await send(first)
+  if (call.isOver) return [begun, ...others.map(() => new Error('not sent, because the call is over'))]
+  return [begun, ...(await Promise.all(others.map(send)))]
 }
 
 function nodeAt(client: RedisClient, address: string): RedisClient | undefined {

@@ -47,7 +47,7 @@ export class RedisFiles implements FileDriver {
     if (Buffer.isBuffer(etag) && Buffer.isBuffer(contentType) && Buffer.isBuffer(bytes)) {
       return { bytes, etag: etag.toString(), contentType: contentType.toString() }
     }
-    throw unexpected(this.#connection.address, getScript, typeof reply)
+    throw unexpected(this.#connection.address, getScript, reply)
   }
 
   async delete(name: string, timeoutMs: number): Promise<void> {

@@ -1,11 +1,12 @@
-import { RedisScript } from '@multinode/connection-redis'
-import type {
-  CacheSpace,
-  ClaimReply,
-  NewEntry,
-  Snapshot,
-  SpaceDefinition,
-  StoredEntry,
+import { RedisScript, type RunningCall } from '@multinode/connection-redis'
+import {
+  type CacheSpace,
+  type ClaimReply,
+  MultinodeError,
+  type NewEntry,
+  type Snapshot,
+  type SpaceDefinition,
+  type StoredEntry,
 } from '@multinode/core'
 import { CacheKeys } from './cache-keys.ts'
 import { type CacheServer, maxBytes, tooLarge, unexpected } from './cache-server.ts'
@@ -24,6 +25,16 @@ const setScript = new RedisScript('set', setLua)
 
 type Claim = Parameters<CacheSpace['claim']>[0]
 type VersionMap = ReadonlyMap<string, number>
+
+interface Write {
+  readonly entry: NewEntry
+  readonly keys: readonly [entry: string, lease: string]
+  /** The last moment to store it, by the server's clock. */
+  readonly untilMs: number
+}
+
+/** What the scripts that store answer when nobody waits for it any more. */
+const isLate = -1
 
 /**
  * The entries of one namespace: a key each, and one for a lease while somebody makes its value. An entry is valid while the versions of its namespace and its tags are
@@ -83,12 +94,14 @@ export class RedisSpace implements CacheSpace {
     timeoutMs: number,
   ): Promise<'stored' | 'refused'> {
     checkSize(entry)
-    const { connection } = this.#server
+    const { connection, clocks } = this.#server
     const keys = this.#keys.entryAndLease(entry.key)
-    const args = [...recordArguments(entry, takenFor(entry, snapshot)), owner]
+    const untilMs = clocks.deadline(keys[0], timeoutMs)
+    const args = [...recordArguments(entry, takenFor(entry, snapshot), untilMs), owner]
     const reply = await connection.script(fillScript, keys, args, timeoutMs)
     if (reply === 1) return 'stored'
     if (reply === 0) return 'refused'
+    if (reply === isLate) throw this.#late(keys[0])
     throw unexpected(connection.address, fillScript, reply)
   }
 
@@ -101,15 +114,16 @@ export class RedisSpace implements CacheSpace {
     if (entries.length === 0) return
     const { connection, versions } = this.#server
     const keys = this.#versionKeys([...new Set(entries.flatMap(({ tags }) => tags))])
-    await connection.run('set', timeoutMs, async () => {
+    const writes = entries.map((entry) => this.#writeOf(entry, timeoutMs))
+    await connection.run('set', timeoutMs, async (call) => {
       // Seldom wrong, and then all are stored again before anybody is told that they are.
       const guess = versions.guess(keys)
       const writing = versions.forWriting(keys)
-      if (guess === undefined) return this.#store(entries, await writing)
-      const [made] = await Promise.all([writing, this.#store(entries, guess)])
+      if (guess === undefined) return this.#store(writes, await writing, call)
+      const [made] = await Promise.all([writing, this.#store(writes, guess, call)])
       const isRight = keys.every((key) => made.get(key) === guess.get(key))
       if (isRight) return
-      await this.#store(entries, made).catch((error: unknown) => {
+      await this.#store(writes, made, call).catch((error: unknown) => {
         throw asPartial(error, connection.address)
       })
     })
@@ -119,6 +133,7 @@ export class RedisSpace implements CacheSpace {
     if (keys.length === 0) return
     const { connection } = this.#server
     const all = keys.map((key) => this.#keys.entryAndLease(key))
+    // Late ones do no harm, here and below: they make invalid, and nothing else.
     await connection.run('UNLINK', timeoutMs, (): Promise<unknown> => {
       if (!('nodes' in connection.client)) return connection.client.unlink(all.flat())
       return pipelineAll(
@@ -138,15 +153,32 @@ export class RedisSpace implements CacheSpace {
     await connection.run('clear', timeoutMs, () => versions.bump([this.#keys.version]))
   }
 
-  async #store(entries: readonly NewEntry[], versions: VersionMap): Promise<void> {
-    const calls = entries.map((entry) =>
-      scriptCall(
-        setScript,
-        this.#keys.entryAndLease(entry.key),
-        recordArguments(entry, this.#versionsOf(entry.tags, versions)),
-      ),
+  #writeOf(entry: NewEntry, timeoutMs: number): Write {
+    const keys = this.#keys.entryAndLease(entry.key)
+    return { entry, keys, untilMs: this.#server.clocks.deadline(keys[0], timeoutMs) }
+  }
+
+  async #store(writes: readonly Write[], versions: VersionMap, call: RunningCall): Promise<void> {
+    if (call.isOver) return
+    const calls = writes.map(({ entry, keys, untilMs }) =>
+      scriptCall(setScript, keys, recordArguments(entry, this.#versionsOf(entry.tags, versions), untilMs)),
     )
-    await pipelineAll(this.#server.connection, calls)
+    const replies = await pipelineAll(this.#server.connection, calls, call)
+    const late = writes.filter((_, index) => replies[index] === isLate)
+    const errors = late.map(({ keys: [key] }) => this.#late(key))
+    const [error] = errors
+    if (error === undefined) return
+    throw writes.length === 1 ? error : asPartial(error, this.#server.connection.address)
+  }
+
+  #late(key: string): MultinodeError {
+    const { connection, clocks } = this.#server
+    clocks.forget(key)
+    return new MultinodeError(
+      'TIMEOUT',
+      `Redis at ${connection.address}: a value came to the server after the time of its call, and was not stored.`,
+      { capability: 'cache', backend: 'redis', outcome: 'not-sent' },
+    )
   }
 
   #readClaim(reply: unknown): { isGranted: boolean; nowMs: number; bytes: Buffer | null } {

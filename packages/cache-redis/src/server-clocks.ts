@@ -6,12 +6,16 @@ interface Lead {
   readonly at: Instant
   readonly leastMs: number
   readonly mostMs: number
+  /** How long reads go by it. */
+  readonly validMs: number
 }
 
-/** How long it counts, and how long when it says little, because the answer was late. */
+/** How long it counts, and how long when it says little, because the answer was late. One alone that says little counts for those who waited for it. */
 const validMs = 5_000
 const roughMs = 20
 const roughValidMs = 200
+/** How long it counts for what errs to the safe side. */
+const guessMs = 60_000
 /** By how much two clocks run apart, at the most. */
 const drift = 0.001
 
@@ -34,9 +38,12 @@ export class ServerClocks {
 
   /** To be awaited beside a read of this key; undefined when there is nothing to wait for. */
   ready(key: string): Promise<void> | undefined {
-    const address = this.#connection.nodeOf(key)
+    return this.#readyAt(this.#connection.nodeOf(key))
+  }
+
+  #readyAt(address: string): Promise<void> | undefined {
     const lead = this.#leads.get(address)
-    if (lead !== undefined && this.#ageMs(lead) < validMsOf(lead)) return undefined
+    if (lead !== undefined && this.#ageMs(lead) < lead.validMs) return undefined
     const asking = this.#asking.get(address) ?? this.#ask(address)
     this.#asking.set(address, asking)
     return asking
@@ -49,6 +56,26 @@ export class ServerClocks {
     throw new MultinodeError('UNAVAILABLE', `Redis at ${this.#connection.address} was replaced; try again.`, {
       backend: 'redis',
     })
+  }
+
+  /**
+   * What the server of this key has for the time, at the most, when so much has gone by here: what reaches it later comes then or after. Infinity when that is not known,
+   * which is found out beside. Nothing waits for it.
+   */
+  deadline(key: string, timeoutMs: number): number {
+    // A server that is away is told of by what is sent to it.
+    const address = this.#connection.nodeOf(key)
+    this.#readyAt(address)?.catch(() => {})
+    const lead = this.#leads.get(address)
+    if (lead === undefined || lead.mostMs - lead.leastMs > timeoutMs / 2) return Infinity
+    const ageMs = this.#ageMs(lead)
+    if (ageMs > guessMs) return Infinity
+    return this.#clock.monotonicMs() + timeoutMs + lead.leastMs - ageMs * drift
+  }
+
+  /** Of the server of this key: what is known does not fit. */
+  forget(key: string): void {
+    this.#leads.delete(this.#connection.nodeOf(key))
   }
 
   /** The longer of both: the monotonic clock stands still while the machine is suspended. */
@@ -67,7 +94,7 @@ export class ServerClocks {
       const [seconds, micros] = await serverAt(this.#connection.client, address).time()
       const at = { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() }
       const serverMs = Number(seconds) * 1_000 + Number(micros) / 1_000
-      const lead = { at, leastMs: serverMs - at.monotonicMs, mostMs: serverMs - sentMs }
+      const lead = alone({ at, leastMs: serverMs - at.monotonicMs, mostMs: serverMs - sentMs })
       const before = this.#leads.get(address)
       this.#leads.delete(address)
       this.#leads.set(address, before === undefined ? lead : narrowed(lead, before))
@@ -77,8 +104,14 @@ export class ServerClocks {
   }
 }
 
-function validMsOf({ leastMs, mostMs }: Lead): number {
-  return mostMs - leastMs > roughMs ? roughValidMs : validMs
+type Sample = Omit<Lead, 'validMs'>
+
+function alone(sample: Sample): Lead {
+  return { ...sample, validMs: isRough(sample) ? 0 : validMs }
+}
+
+function isRough({ leastMs, mostMs }: Sample): boolean {
+  return mostMs - leastMs > roughMs
 }
 
 /** As narrow as both together say; what contradicts the newer one is over: a clock was set, or stood still. */
@@ -86,7 +119,9 @@ function narrowed(lead: Lead, before: Lead): Lead {
   const driftMs = (lead.at.monotonicMs - before.at.monotonicMs) * drift
   const leastMs = Math.max(lead.leastMs, before.leastMs - driftMs)
   const mostMs = Math.min(lead.mostMs, before.mostMs + driftMs)
-  return leastMs <= mostMs ? { at: lead.at, leastMs, mostMs } : lead
+  if (leastMs > mostMs) return lead
+  const both = { at: lead.at, leastMs, mostMs }
+  return { ...both, validMs: isRough(both) ? roughValidMs : validMs }
 }
 
 function serverAt(client: RedisClient, address: string): RedisClient {

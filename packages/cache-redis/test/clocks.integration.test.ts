@@ -1,5 +1,5 @@
-import type { Clock } from '@multinode/core'
-import { serversAvailable, startRedis } from '@multinode/testbed'
+import type { Clock, StoredEntry } from '@multinode/core'
+import { serversAvailable, startRedis, stolenMs, tcpProxy } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { afterAll, describe, expect, it } from 'vitest'
 import { callMs, entry, far, longMs, node, range } from './node.ts'
@@ -15,6 +15,11 @@ function clockOff(ms: number): Clock {
       return { cancel: () => clearTimeout(timeout) }
     },
   }
+}
+
+/** How much longer the first one takes it for fresh. */
+function aheadMs(one: StoredEntry | undefined, other: StoredEntry | undefined): number {
+  return (one?.freshMs ?? NaN) - (other?.freshMs ?? NaN)
 }
 
 const definition = { name: 'things', version: '' }
@@ -52,6 +57,23 @@ describe.skipIf(!serversAvailable())('nodes whose clocks are five seconds ahead 
     const [seen, elsewhere] = await Promise.all([here.get('key', callMs), there.get('key', callMs)])
     expect(seen?.freshMs).toBeGreaterThan(2_000)
     expect(Math.abs((seen?.freshMs ?? 0) - (elsewhere?.freshMs ?? 0))).toBeLessThan(1_000)
+  })
+
+  it('go by no answer about the time that came very late, but for the read that waited for it', async () => {
+    await using proxy = await tcpProxy(server.port)
+    await using one = await node(server.url)
+    await using two = await node(`redis://127.0.0.1:${proxy.port}`)
+    const here = one.driver.open(definition)
+    const there = two.driver.open(definition)
+    await here.set([entry('late', 'value')], callMs)
+    const lateMs = 1_000
+    proxy.delay(lateMs)
+    const waited = await there.get('late', callMs)
+    const sooner = await here.get('late', callMs)
+    expect(aheadMs(waited, sooner), 'the control').toBeGreaterThan(lateMs / 2)
+    proxy.delay(0)
+    const [seen, elsewhere] = await Promise.all([there.get('late', callMs), here.get('late', callMs)])
+    expect(aheadMs(seen, elsewhere)).toBeLessThan(lateMs / 4 + stolenMs())
   })
 
   it('would read what was invalidated if they went by their own time, the control', async () => {

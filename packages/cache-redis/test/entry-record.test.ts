@@ -17,7 +17,9 @@ function record(format: number, freshUntilMs: number, keptUntilMs: number): Buff
   head.writeUInt8(format, 0)
   head.writeDoubleBE(freshUntilMs, 1)
   head.writeDoubleBE(keptUntilMs, 9)
-  const rest = recordArguments(entry('key', 'value'), versions).filter((each) => Buffer.isBuffer(each))
+  const rest = recordArguments(entry('key', 'value'), versions, Infinity).filter((each) =>
+    Buffer.isBuffer(each),
+  )
   return Buffer.concat([head, ...rest])
 }
 

@@ -42,6 +42,26 @@ describe.skipIf(!serversAvailable())('a Redis that is full', () => {
     expect(await evictedKeys(server), 'the control').toBeGreaterThan(100)
   })
 
+  it('and takes nothing more still makes invalid what it is told to', async () => {
+    const args = ['--maxmemory', '20mb', '--maxmemory-policy', 'noeviction']
+    await using server = await startRedis({ args })
+    await using one = await node(server.url)
+    await using two = await node(server.url)
+    const here = one.cache.namespace<string>('things', far)
+    const there = two.cache.namespace<string>('things', far)
+    for (const tags of [['a'], ['b'], []]) await here.set(`of ${tags.join()}`, 'old', { tags })
+    await server.cli('CONFIG', 'SET', 'maxmemory', '1')
+    expect(await here.invalidateTags(['a', 'never seen'])).toBe('done')
+    expect(await there.getMany(['of a', 'of b', 'of '])).toEqual([undefined, 'old', 'old'])
+    expect(await here.clear()).toBe('done')
+    expect(await there.getMany(['of a', 'of b', 'of '])).toEqual([undefined, undefined, undefined])
+    const refused = await server.cli('SET', 'key', 'value').catch(String)
+    expect(String(refused), 'the control').toContain('OOM')
+    await server.cli('CONFIG', 'SET', 'maxmemory', '0')
+    await here.set('of b', 'new', { tags: ['a', 'b'] })
+    expect(await there.getMany(['of a', 'of b'])).toEqual([undefined, 'new'])
+  })
+
   it('and takes nothing more leaves an app its factories, and is used again when it has room', async () => {
     const args = ['--maxmemory', '2mb', '--maxmemory-policy', 'noeviction']
     await using server = await startRedis({ args })

@@ -29,6 +29,15 @@ export interface ClientParts {
   readonly scaleReads?: (nodes: readonly (Redis | undefined)[]) => Redis | undefined
 }
 
+/** For a library that cannot bear a failure. */
+export const repeatsForLong = { retryDelayOnFailover: 100, maxRedirections: 600 } as const
+
+/**
+ * A command whose connection broke may have run: it is never sent again. What a Cluster refused because it was down is, but by us: ioredis goes on when
+ * nobody waits for it any more. What it sends again by itself (MOVED, ASK, TRYAGAIN) ends when the slot has moved.
+ */
+export const repeatsNothing = { retryDelayOnFailover: 0, retryDelayOnClusterDown: 0 } as const
+
 /** A client that is not connected yet, with all that could keep a command from settling turned off. */
 export function createClient(parts: ClientParts): RedisClient {
   return parts.target.mode === 'cluster' ? createClusterClient(parts) : createServerClient(parts)
@@ -107,9 +116,7 @@ function clusterOptions(parts: ClientParts): ClusterOptions {
     ...(scaleReads === undefined ? {} : { scaleReads }),
     // A node is connected by its first command: those that come meanwhile wait for that, too, not longer than it takes.
     enableOfflineQueue: true,
-    // A command whose connection broke may have run: it is never sent again, unless that is wanted. What a node refused (MOVED, ASK, TRYAGAIN,
-    // CLUSTERDOWN) is, until our deadline.
-    ...(resends ? { retryDelayOnFailover: 100, maxRedirections: 600 } : { retryDelayOnFailover: 0 }),
+    ...(resends ? repeatsForLong : repeatsNothing),
     clusterRetryStrategy: (attempt) => backoffMs(target, attempt),
     slotsRefreshTimeout: Math.min(context.callTimeoutMs, 2_000),
     // Certificates name hosts, not addresses.

@@ -1,6 +1,6 @@
 import type { PluginContext, Share } from '@multinode/core'
 import type { Cluster } from 'ioredis'
-import { closeMs, type RedisClient } from './create-client.ts'
+import { closeMs, type RedisClient, repeatsForLong, repeatsNothing } from './create-client.ts'
 import { type DuplicateOptions, RedisConnection } from './redis-connection.ts'
 import { formatTarget, type RedisEndpoint } from './redis-target.ts'
 import { tendLinks } from './tend-links.ts'
@@ -73,7 +73,7 @@ function duplicateOf(client: RedisClient, socketTimeout: number, resends: boolea
     return client.duplicate([], {
       lazyConnect: true,
       enableOfflineQueue: true,
-      ...(resends ? { retryDelayOnFailover: 100, maxRedirections: 600 } : { retryDelayOnFailover: 0 }),
+      ...(resends ? repeatsForLong : repeatsNothing),
       redisOptions: tamed,
     })
   }

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { RedisClient } from './create-client.ts'
+import type { RunningCall } from './running-call.ts'
 
 type Command = readonly [name: string, ...args: (string | number)[]]
 
@@ -13,7 +14,11 @@ const maxRedirections = 16
  *
  * ioredis follows no redirection of a pipeline of which another command was carried out, as WAIT always is: here it is followed.
  */
-export async function pipelined(client: RedisClient, commands: readonly Command[]): Promise<unknown[]> {
+export async function pipelined(
+  client: RedisClient,
+  commands: readonly Command[],
+  call: RunningCall,
+): Promise<unknown[]> {
   let target: { readonly node: RedisClient; readonly asking: boolean } = { node: client, asking: false }
   for (let redirections = 0; ; redirections += 1) {
     const { node, asking } = target
@@ -21,7 +26,8 @@ export async function pipelined(client: RedisClient, commands: readonly Command[
     const results = (await node.pipeline(batch).exec()) ?? []
     const error = results.find(([failure]) => failure !== null)?.[0]
     if (!error) return results.slice(-commands.length).map(([, reply]) => reply)
-    const redirected = redirections < maxRedirections ? followed(client, error) : undefined
+    const mayFollow = redirections < maxRedirections && !call.isOver
+    const redirected = mayFollow ? followed(client, error) : undefined
     if (redirected === undefined) throw error
     target = redirected
   }

@@ -11,8 +11,9 @@ import type { FailoverWatch } from './failover-watch.ts'
 import { keySlot } from './key-slot.ts'
 import { pipelined } from './pipelined.ts'
 import type { ReadRouter } from './read-router.ts'
-import { isNoScript, isUnwritten, reasonOf, toRedisError } from './redis-errors.ts'
+import { isClusterDown, isNoScript, isUnwritten, reasonOf, toRedisError } from './redis-errors.ts'
 import type { RedisScript } from './redis-script.ts'
+import type { RunningCall } from './running-call.ts'
 
 export interface RedisConnectionParts {
   readonly client: RedisClient
@@ -106,9 +107,9 @@ export class RedisConnection implements Closable {
     args: readonly (string | number | Buffer)[],
     timeoutMs: number,
   ): Promise<unknown> {
-    return this.run(script.name, timeoutMs, () =>
+    return this.run(script.name, timeoutMs, (call) =>
       this.client.evalsha(script.hash, keys.length, ...keys, ...args).catch((error: unknown) => {
-        if (!isNoScript(error)) throw error
+        if (!isNoScript(error) || call.isOver) throw error
         return this.client.eval(script.source, keys.length, ...keys, ...args)
       }),
     )
@@ -127,20 +128,21 @@ export class RedisConnection implements Closable {
     timeoutMs: number,
   ): Promise<{ reply: unknown; replicas: number }> {
     const startedAtMs = this.#clock.monotonicMs()
-    const send = (command: 'evalsha' | 'eval', text: string): Promise<unknown[]> => {
+    const send = (call: RunningCall, command: 'evalsha' | 'eval', text: string): Promise<unknown[]> => {
       // WAIT waits also behind a script that the server does not have.
       const leftMs = Math.max(1, Math.ceil(waitMs - (this.#clock.monotonicMs() - startedAtMs)))
-      return pipelined(this.client, [
+      const commands = [
         [command, text, keys.length, ...keys, ...args],
         ['wait', replicas, leftMs],
-      ])
+      ] as const
+      return pipelined(this.client, commands, call)
     }
-    const [reply, count] = await this.run(script.name, timeoutMs, async () => {
+    const [reply, count] = await this.run(script.name, timeoutMs, async (call) => {
       try {
-        return await send('evalsha', script.hash)
+        return await send(call, 'evalsha', script.hash)
       } catch (error) {
-        if (!isNoScript(error)) throw error
-        return send('eval', script.source)
+        if (!isNoScript(error) || call.isOver) throw error
+        return send(call, 'eval', script.source)
       }
     })
     return { reply, replicas: Number(count) }
@@ -205,17 +207,18 @@ export class RedisConnection implements Closable {
   }
 
   /**
-   * One round trip of a library that sends it on {@link client}: with our deadline, and its errors as ours. Run again where commands are.
+   * One round trip of a library that sends it on {@link client}: with our deadline, and its errors as ours. Run again where commands are. Work that
+   * sends more than one thing sends nothing more once its call is over.
    *
    * Not async, and nor is `#guard`: a layer of that costs as much as a timer.
    */
-  run<T>(operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  run<T>(operation: string, timeoutMs: number, work: Work<T>): Promise<T> {
     if (this.#retry.most > 0) return this.#repeat(operation, timeoutMs, work)
     return this.#guard(this.client, operation, timeoutMs, work)
   }
 
   /** Again and again within the deadline, as far as the settings say, but never what may have been carried out. */
-  async #repeat<T>(operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  async #repeat<T>(operation: string, timeoutMs: number, work: Work<T>): Promise<T> {
     const { most, backoffMs } = this.#retry
     const untilMs = this.#clock.monotonicMs() + timeoutMs
     for (let attempt = 1; ; attempt += 1) {
@@ -233,24 +236,47 @@ export class RedisConnection implements Closable {
   }
 
   /** As `withDeadline`, with our errors and without a promise more. */
-  #guard<T>(client: RedisClient, operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  #guard<T>(client: RedisClient, operation: string, timeoutMs: number, work: Work<T>): Promise<T> {
     if (this.#closed) return refusal(this.#closedError(operation))
     if (this.#ownsClient && client.status !== 'ready') return refusal(this.#downError(operation))
     return new Promise((resolve, reject) => {
-      const call = this.#deadlines.begin(timeoutMs, () => reject(this.#timeout(operation, timeoutMs)))
+      let refused: MultinodeError | undefined
+      const call = this.#deadlines.begin(timeoutMs, () =>
+        reject(refused ?? this.#timeout(operation, timeoutMs)),
+      )
       const fail = (error: unknown): void => {
+        const failure = toRedisError(error, { address: this.address, operation, outcome: 'unknown' })
+        if (!call.isOver && this.#isRepeated(client, error)) {
+          refused = failure
+          this.#clock.setTimer(again, clusterDownMs, 'background')
+          return
+        }
         call.isOver = true
-        setImmediate(reject, toRedisError(error, { address: this.address, operation, outcome: 'unknown' }))
+        setImmediate(reject, failure)
       }
-      try {
-        work().then((value) => {
-          call.isOver = true
-          resolve(value)
-        }, fail)
-      } catch (error) {
-        fail(error)
+      const begin = (): void => {
+        try {
+          work(call).then((value) => {
+            call.isOver = true
+            resolve(value)
+          }, fail)
+        } catch (error) {
+          fail(error)
+        }
       }
+      const again = (): void => {
+        if (call.isOver) return
+        refused = undefined
+        if ('refreshSlotsCache' in client) client.refreshSlotsCache()
+        begin()
+      }
+      begin()
     })
+  }
+
+  /** What ioredis would repeat for longer than anybody waits, see `create-client.ts`. A replica's place is taken by its master. */
+  #isRepeated(client: RedisClient, error: unknown): boolean {
+    return client === this.client && this.#ownsClient && 'nodes' in client && isClusterDown(error)
   }
 
   #downError(operation: string): MultinodeError {
@@ -273,6 +299,11 @@ export class RedisConnection implements Closable {
     )
   }
 }
+
+type Work<T> = (call: RunningCall) => Promise<T>
+
+/** How long a Cluster that serves a slot no more, for the moment, is left alone. */
+const clusterDownMs = 100
 
 function down(reason: string): Error {
   return new Error(`the connection is down: ${reason}`)

@@ -125,6 +125,11 @@ export function isNoScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT ')
 }
 
+/** Refused before anything was done, by a Cluster that has lost a slot or a majority: often for a moment. */
+export function isClusterDown(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError' && error.message.startsWith('CLUSTERDOWN ')
+}
+
 /** A Cluster client says only that all nodes failed, and hangs the last reason on it. */
 function rootOf(error: Error): Error {
   const [first]: readonly unknown[] = error instanceof AggregateError ? error.errors : []
