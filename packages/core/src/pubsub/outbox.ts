@@ -36,7 +36,8 @@ const mostItems = 10_000
 const mostBytes = 8 * 1_048_576
 const mostInBatch = 256
 const firstBackoffMs = 50
-const longestBackoffMs = 2_000
+/** An attempt costs next to nothing where nothing is there, and others wait for what is kept. */
+const longestBackoffMs = 500
 
 /**
  * What one node publishes in one lane: in order, each signal until it is accepted. While the backend is away signals are kept, at most 10,000 and 8 MiB; then the oldest go,

@@ -199,7 +199,7 @@ describe('while the backend is away', () => {
     expect(await on.pubsub.publish('a', 'third')).toEqual({ status: 'sent' })
   })
 
-  test('it is asked again after at most 50 ms, then ever later, at most every 2 s', async () => {
+  test('it is asked again after at most 50 ms, then ever later, up to half a second', async () => {
     const on = await nodeWithoutBackend()
     const times: number[] = []
     on.answers.publish = () => {
@@ -209,11 +209,11 @@ describe('while the backend is away', () => {
     await on.clock.advance(30_000)
     const pauses = times.map((atMs, index) => atMs - (times[index - 1] ?? 0))
     for (const [index, pauseMs] of pauses.entries()) {
-      const longestMs = Math.min(2_000, 50 * 2 ** index)
+      const longestMs = Math.min(500, 50 * 2 ** index)
       expect(pauseMs).toBeLessThanOrEqual(longestMs)
       expect(pauseMs).toBeGreaterThanOrEqual(longestMs / 2)
     }
-    expect(pauses.length).toBeGreaterThan(15)
+    expect(pauses.length).toBeGreaterThan(60)
   })
 
   test('and again, it is asked as soon as the first time', async () => {
