@@ -113,14 +113,28 @@ export class CacheBackend {
       return 'done'
     } catch (error) {
       if (!isAway(error)) throw error
-      this.keep(target, what)
+      // A late one costs a miss.
+      this.#replays.keep(target, what, true)
       return 'deferred'
     }
   }
 
-  /** As {@link invalidate} where that is known to fail: keeps it without a try, for a `set` that failed. */
-  keep(target: InvalidationTarget, what: Invalidation): void {
-    this.#replays.keep(target, what)
+  /**
+   * As {@link invalidate} where that is known to fail: keeps it without a try, for a `set` that failed with this error. One that may have left may take effect late, over what is
+   * stored after it, so {@link stored} does not take that away.
+   */
+  keep(target: InvalidationTarget, what: Invalidation, { outcome }: MultinodeError): void {
+    this.#replays.keep(target, what, outcome === 'not-sent')
+  }
+
+  /** For {@link stored}: what is kept after this is later. */
+  get moment(): number {
+    return this.#replays.moment
+  }
+
+  /** These keys were stored by a call that began at `moment`: what was kept before that would only delete the new values. */
+  stored(target: InvalidationTarget, keys: readonly string[], moment: number): void {
+    if (this.#replays.size > 0) this.#replays.drop(target, keys, moment)
   }
 
   stats(): CacheBackendStats {

@@ -7,8 +7,8 @@ export interface BloomShape {
   readonly hashes: number
 }
 
-/** As many as a string of Redis can have. */
-export const mostBloomBits: number = 2 ** 32
+/** As many as a string of Redis can have (512 MiB), less 64 bytes: the head of the filter is in front of them there. */
+export const mostBloomBits: number = 2 ** 32 - 512
 
 /** The smallest filter that takes `capacity` items with this rate of false positives: the textbook's sizes, in whole bytes. */
 export function bloomShape(capacity: number, errorRate: number): BloomShape {

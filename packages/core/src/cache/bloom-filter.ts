@@ -1,5 +1,5 @@
 import is from '@sindresorhus/is'
-import { MultinodeError } from '../errors/multinode-error.ts'
+import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
 import { unsupported } from '../errors/unsupported.ts'
 import {
   checkArray,
@@ -76,7 +76,7 @@ export class BloomFilter {
   }
 
   /**
-   * Some may have been added when it rejects; adding them again is no harm.
+   * Some may have been added when it rejects, unless `outcome` is `not-sent`; adding them again is no harm.
    *
    * @param items text of up to 65,536 characters, '' too
    * @throws `REJECTED` when the filter was made for another capacity or error rate
@@ -84,8 +84,14 @@ export class BloomFilter {
   async add(items: string | readonly string[]): Promise<void> {
     const all = is.string(items) ? [items] : items
     checkItems(all)
+    let isBegun = false
     for (const batch of inBatches(all)) {
-      await this.#call('add', (filters, timeoutMs) => filters.add(this.#definition, batch, timeoutMs))
+      try {
+        await this.#call('add', (filters, timeoutMs) => filters.add(this.#definition, batch, timeoutMs))
+      } catch (error) {
+        throw isBegun ? doneInPart(error) : error
+      }
+      isBegun = true
     }
   }
 
@@ -146,6 +152,13 @@ function checkItems(items: readonly string[]): void {
     if (is.string(item) && item.length <= mostItemCharacters && !loneSurrogate.test(item)) continue
     throw invalid('items', `An item is no well-formed text of up to ${mostItemCharacters} characters.`)
   }
+}
+
+/** That the last batch was not sent does not mean that nothing was added. */
+function doneInPart(error: unknown): unknown {
+  if (!isMultinodeError(error)) return error
+  const { code, message, capability, backend, details } = error
+  return new MultinodeError(code, message, { capability, backend, details, outcome: 'unknown', cause: error })
 }
 
 function* inBatches(items: readonly string[]): Generator<readonly string[]> {

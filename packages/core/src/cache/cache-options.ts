@@ -122,7 +122,8 @@ const namespaceNames: readonly (keyof NamespaceOptions)[] = [
   'strict',
 ]
 const localNames: readonly (keyof LocalCacheOptions)[] = ['maxItems', 'maxBytes', 'maxItemBytes', 'ttlMs']
-const setNames: readonly (keyof SetOptions)[] = ['ttlMs', 'graceMs', 'tags']
+const entryNames: readonly (keyof EntryOptions)[] = ['ttlMs', 'graceMs']
+const setNames: readonly (keyof SetOptions)[] = [...entryNames, 'tags']
 const loadNames: readonly (keyof GetOrSetOptions)[] = [
   ...setNames,
   'softTimeoutMs',
@@ -174,7 +175,16 @@ export function readLoadOptions(options: GetOrSetOptions, namespace: NamespaceSe
   }
 }
 
-export function readEntryTimes(
+/** What a factory says of its value. */
+export function readFactoryOptions(
+  options: EntryOptions,
+  otherwise: { ttlMs: number; graceMs: number },
+): { readonly ttlMs: number; readonly graceMs: number } {
+  checkKnownOptions('setOptions', options, entryNames)
+  return readEntryTimes(options, otherwise)
+}
+
+function readEntryTimes(
   options: EntryOptions,
   otherwise: EntryOptions & { ttlMs: number; graceMs: number },
 ): { readonly ttlMs: number; readonly graceMs: number } {

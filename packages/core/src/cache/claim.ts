@@ -32,22 +32,32 @@ export function readEntry<T>({ codec }: SpaceParts<T>, entry: StoredEntry): Foun
   return value === undefined ? undefined : { value: value as T, entry }
 }
 
-/** Waits for another node that makes the value, for `lockTimeoutMs`. One round trip when nobody does. */
-export async function takeTurn<T>(
-  parts: SpaceParts<T>,
-  key: string,
-  tags: readonly string[],
-  signal: AbortSignal,
-): Promise<Turn<T>> {
+export interface TurnRequest {
+  readonly key: string
+  /** What the value will be tagged with. */
+  readonly tags: readonly string[]
+  readonly signal: AbortSignal
+  /** Another node makes the value, and there is none that may be served until then. */
+  readonly onNothing: () => void
+}
+
+/**
+ * Waits for another node that makes the value, for `lockTimeoutMs`. One round trip when nobody does. Rejects with the reason of the signal, when it is aborted while this waits; a claim that is
+ * under way then is awaited.
+ */
+export async function takeTurn<T>(parts: SpaceParts<T>, request: TurnRequest): Promise<Turn<T>> {
   const { clock } = parts.context
+  const { key, signal, onNothing } = request
   const owner = randomUUID()
   const untilMs = clock.monotonicMs() + parts.settings.lockTimeoutMs
   let wasUnreadable = false
   for (let pauseMs = firstPauseMs; ;) {
-    const reply = await claim(parts, key, owner, tags)
+    signal.throwIfAborted()
+    const reply = await claim(parts, request, owner)
     if (reply === undefined) return { status: 'alone', isAway: true }
     const turn = turnOf(parts, key, owner, reply)
     if (turn !== undefined) return turn
+    onNothing()
     if (clock.monotonicMs() >= untilMs) return { status: 'alone', isAway: false }
     const isUnreadable = reply.status === 'fresh'
     // What nobody can read would be in the way of the new value.
@@ -58,16 +68,14 @@ export async function takeTurn<T>(
       pauseMs = Math.min(longestPauseMs, pauseMs * 2)
     }
     wasUnreadable = isUnreadable
-    signal.throwIfAborted()
   }
 }
 
 /** @returns undefined when the backend is away */
 async function claim<T>(
   parts: SpaceParts<T>,
-  key: string,
+  { key, tags, signal }: TurnRequest,
   owner: string,
-  tags: readonly string[],
 ): Promise<ClaimReply | undefined> {
   const { backend, space, settings } = parts
   const request = { key, owner, leaseMs: settings.leaseMs, tags }
@@ -75,7 +83,11 @@ async function claim<T>(
     return await backend.read('claim', settings.timeoutMs, (timeoutMs) => space.claim(request, timeoutMs))
   } catch (error) {
     // Nobody knows that it has it, so nobody would end it.
-    if (isMultinodeError(error) && error.outcome !== 'not-sent') void releaseLease(parts, key, owner)
+    if (isMultinodeError(error) && error.outcome !== 'not-sent') {
+      const released = releaseLease(parts, key, owner)
+      // Nobody waits for the value any more, and the backend may be closed next.
+      if (signal.aborted) await released
+    }
     if (failsOpen(parts, error)) return undefined
     throw error
   }

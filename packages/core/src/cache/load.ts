@@ -1,8 +1,8 @@
 import { MultinodeError } from '../errors/multinode-error.ts'
 import { reasonOf } from '../errors/to-driver-error.ts'
 import type { Timer } from '../runtime/clock.ts'
-import { type EntryOptions, jittered, type LoadSettings, readEntryTimes } from './cache-options.ts'
-import { type Found, readEntry, takeTurn } from './claim.ts'
+import { type EntryOptions, jittered, type LoadSettings, readFactoryOptions } from './cache-options.ts'
+import { type Found, readEntry, takeTurn, type Turn } from './claim.ts'
 import { oldestUnheardMs } from './coherence.ts'
 import type { StoredEntry } from './cache-driver.ts'
 import type { Mark } from './local-entries.ts'
@@ -35,10 +35,15 @@ export interface LoadRequest<T> {
   readonly settings: LoadSettings
 }
 
+/** A value that is not fresh any more. */
+export interface Stale<T> {
+  readonly value: T
+  readonly tags: readonly string[]
+}
+
 /** One search for a value, and its making where there is none: for all who ask for it in this process at that time. */
 export class Load<T> {
   readonly key: string
-  readonly tags: readonly string[]
   readonly result: Promise<Loaded<T>>
   readonly #parts: SpaceParts<T>
   readonly #request: LoadRequest<T>
@@ -47,9 +52,12 @@ export class Load<T> {
   readonly #startedMs: number
   #settle: { resolve(loaded: Loaded<T>): void; reject(error: unknown): void } | undefined
   #lease: MakingLease<T> | undefined
+  #turn: Promise<Turn<T>> | undefined
   #times: { readonly ttlMs: number; readonly graceMs: number }
   #timer: Timer | undefined
-  #stale: { readonly value: T } | undefined
+  #stale: Stale<T> | undefined
+  /** What it finds is not known yet. */
+  #isSearching = true
   #onStale: (() => void)[] = []
   /** Until when somebody waits for it. */
   #untilMs = 0
@@ -61,7 +69,6 @@ export class Load<T> {
     this.#parts = parts
     this.#request = request
     this.key = request.key
-    this.tags = request.settings.tags
     this.#times = request.settings
     this.#startedMs = parts.context.clock.monotonicMs()
     this.result = new Promise((resolve, reject) => {
@@ -71,8 +78,15 @@ export class Load<T> {
   }
 
   /** What is served while, or because, there is none that is fresh; once it is known. */
-  get stale(): { readonly value: T } | undefined {
+  get stale(): Stale<T> | undefined {
     return this.#stale
+  }
+
+  /** Whether what it gives out, or makes, may have one of these tags. `unknown`: what it finds may. */
+  concernedBy(tags: readonly string[]): boolean | 'unknown' {
+    const own = [...this.#request.settings.tags, ...(this.#stale?.tags ?? [])]
+    if (own.some((tag) => tags.includes(tag))) return true
+    return this.#isSearching ? 'unknown' : false
   }
 
   /** Nobody should ask it any more. */
@@ -112,12 +126,13 @@ export class Load<T> {
     this.#aborting.abort(reason)
   }
 
-  /** Rejects at once, whatever the factory does. Resolves when other nodes can make the value. Never rejects. */
+  /** Rejects at once, whatever the factory does. Resolves when other nodes can make the value, after two calls of the backend at most. Never rejects. */
   async close(reason: Error): Promise<void> {
     this.#isClosed = true
     this.#expire(reason)
     this.#settle?.reject(reason)
-    await this.#lease?.release()
+    const turn = await this.#turn?.catch(() => undefined)
+    if (turn?.status === 'ours') await turn.lease.release()
   }
 
   /** Never rejects. */
@@ -154,27 +169,35 @@ export class Load<T> {
       this.#keepFound(mark, found, this.#startedMs)
       return { value: found.value, from: 'backend' }
     }
-    this.#becomeStale(found)
+    this.#becomeStale(staleOf(found))
     const claimedMs = clock.monotonicMs()
-    const turn =
-      entry === 'away'
-        ? ({ status: 'alone', isAway: true } as const)
-        : await takeTurn(this.#parts, this.key, this.tags, this.#aborting.signal)
+    if (entry !== 'away') this.#turn = this.#takeTurn()
+    const turn = (await this.#turn) ?? ({ status: 'alone', isAway: true } as const)
     switch (turn.status) {
       case 'stored':
         this.#keepFound(mark, turn.found, claimedMs)
         return { value: turn.found.value, from: 'backend' }
       case 'theirs':
-        this.#becomeStale(turn.stale)
+        this.#becomeStale(staleOf(turn.stale))
         return { value: turn.stale.value, from: 'stale' }
       case 'ours':
         this.#lease = turn.lease
-        this.#becomeStale(turn.stale)
+        this.#becomeStale(staleOf(turn.stale))
         return this.#make(mark, false)
       case 'alone':
-        if (turn.isAway) this.#becomeStale(this.#parts.local.kept(this.key))
+        if (turn.isAway) this.#becomeStale(this.#stale ?? this.#parts.local.kept(this.key))
         return this.#make(mark, turn.isAway)
     }
+  }
+
+  #takeTurn(): Promise<Turn<T>> {
+    return takeTurn(this.#parts, {
+      key: this.key,
+      tags: this.#request.settings.tags,
+      signal: this.#aborting.signal,
+      // What was found is invalid since.
+      onNothing: () => this.#becomeStale(undefined),
+    })
   }
 
   async #find(): Promise<StoredEntry | 'away' | undefined> {
@@ -188,6 +211,7 @@ export class Load<T> {
   }
 
   async #make(mark: Mark, isAway: boolean): Promise<Loaded<T>> {
+    this.#isSearching = false
     try {
       const value = await this.#callFactory()
       if (value === undefined || this.#isClosed) await this.#lease?.release()
@@ -212,7 +236,7 @@ export class Load<T> {
       signal,
       stale: this.#stale?.value,
       setOptions: (options) => {
-        this.#times = readEntryTimes(options, this.#times)
+        this.#times = readFactoryOptions(options, this.#times)
       },
     }
     try {
@@ -236,7 +260,8 @@ export class Load<T> {
       stats.refusedFills += 1
       return this.#lease?.release()
     }
-    const entry = { key: this.key, data, ttlMs, graceMs: times.graceMs, tags: this.tags }
+    const { tags } = this.#request.settings
+    const entry = { key: this.key, data, ttlMs, graceMs: times.graceMs, tags }
     const isStored = this.#lease !== undefined && (await this.#fill(this.#lease, entry))
     if (isStored) this.#keep(mark, data, { sinceMs, freshMs: ttlMs, keptMs: ttlMs + times.graceMs })
     if (!isAway) return
@@ -251,6 +276,8 @@ export class Load<T> {
       if (!isStored) this.#parts.stats.refusedFills += 1
       return isStored
     } catch (error) {
+      // Whatever became of it: nobody makes this value any more.
+      void lease.release()
       if (!this.#isClosed && !failsOpen(this.#parts, error)) throw error
       return false
     }
@@ -265,7 +292,8 @@ export class Load<T> {
     const { local, codec } = this.#parts
     if (!local.isOn || !local.isUntouched(mark)) return
     const value = codec.decode(data) as T | undefined
-    if (value !== undefined) local.put(mark, { value, tags: this.tags, bytes: data.byteLength, ...times })
+    const { tags } = this.#request.settings
+    if (value !== undefined) local.put(mark, { value, tags, bytes: data.byteLength, ...times })
   }
 
   #keepFound(mark: Mark, { value, entry }: Found<T>, sinceMs: number): void {
@@ -273,9 +301,10 @@ export class Load<T> {
     this.#parts.local.put(mark, { value, tags, sinceMs, freshMs, keptMs, bytes: data.byteLength })
   }
 
-  #becomeStale(stale: { readonly value: T } | undefined): void {
-    if (stale === undefined || this.#stale !== undefined) return
-    this.#stale = { value: stale.value }
+  /** As the backend said last. */
+  #becomeStale(stale: Stale<T> | undefined): void {
+    this.#stale = stale
+    if (stale === undefined) return
     for (const callback of this.#onStale.splice(0)) callback()
   }
 
@@ -290,6 +319,10 @@ export class Load<T> {
       ),
     )
   }
+}
+
+function staleOf<T>(found: Found<T> | undefined): Stale<T> | undefined {
+  return found === undefined ? undefined : { value: found.value, tags: found.entry.tags }
 }
 
 export function lateLoad<T>(

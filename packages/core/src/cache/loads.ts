@@ -32,7 +32,11 @@ export class Loads<T> {
 
   /** Nobody joins what was begun before: who asks now must not get what is old. */
   invalidate(what: Invalidation): void {
-    for (const load of this.#concernedBy(what)) {
+    if ('tags' in what) return this.#invalidateTags(what.tags)
+    // A key has one that can be joined; those that were passed over before are invalidated already, or up to the backend.
+    const concerned = 'clear' in what ? [...this.#running] : what.keys.map((key) => this.#open.get(key))
+    for (const load of concerned) {
+      if (load === undefined) continue
       load.markInvalidated()
       this.#open.delete(load.key)
     }
@@ -47,7 +51,11 @@ export class Loads<T> {
   async finished(deadlineMs: number): Promise<number> {
     if (this.#running.size > 0) {
       const empty = new Promise<void>((resolve) => {
-        this.#onEmpty = resolve
+        const before = this.#onEmpty
+        this.#onEmpty = () => {
+          before?.()
+          resolve()
+        }
       })
       await withDeadline(this.#parts.context.clock, deadlineMs, empty, () => new Error('late')).catch(
         () => {},
@@ -69,18 +77,21 @@ export class Loads<T> {
     const end = (): void => {
       if (this.#open.get(load.key) === load) this.#open.delete(load.key)
       this.#running.delete(load)
-      if (this.#running.size === 0) this.#onEmpty?.()
+      if (this.#running.size > 0) return
+      this.#onEmpty?.()
+      this.#onEmpty = undefined
     }
     load.result.then(end, end)
     return load
   }
 
-  /** A key has one that can be joined; those that were passed over before are invalidated already, or up to the backend. */
-  #concernedBy(what: Invalidation): Load<T>[] {
-    if ('clear' in what) return [...this.#running]
-    if ('tags' in what)
-      return [...this.#running].filter(({ tags }) => tags.some((tag) => what.tags.includes(tag)))
-    return what.keys.map((key) => this.#open.get(key)).filter((load) => load !== undefined)
+  /** One that still searches may find what is invalid now; what it makes is up to the backend. */
+  #invalidateTags(tags: readonly string[]): void {
+    for (const load of this.#running) {
+      const isConcerned = load.concernedBy(tags)
+      if (isConcerned === true) load.markInvalidated()
+      if (isConcerned !== false && this.#open.get(load.key) === load) this.#open.delete(load.key)
+    }
   }
 }
 

@@ -44,7 +44,8 @@ const mostTags = 10_000
 export class LocalEntries<T> {
   readonly #clock: Clock
   readonly #settings: LocalSettings | undefined
-  readonly #entries: LRUCache<string, LocalEntry<T>> | undefined
+  /** Made by the first value, so that a namespace without any costs nothing. */
+  #entries: LRUCache<string, LocalEntry<T>> | undefined
   readonly #invalidatedTags = new Map<string, number>()
   #marks = new Map<string, Mark>()
   /** Entries of an earlier one are not fresh. */
@@ -59,14 +60,11 @@ export class LocalEntries<T> {
   constructor(settings: LocalSettings | undefined, clock: Clock) {
     this.#clock = clock
     this.#settings = settings
-    if (settings === undefined) return
-    const { maxItems, maxBytes } = settings
-    this.#entries = new LRUCache({ max: maxItems, ...(maxBytes === undefined ? {} : { maxSize: maxBytes }) })
   }
 
   /** Whether anything is ever kept here. */
   get isOn(): boolean {
-    return this.#entries !== undefined
+    return this.#settings !== undefined
   }
 
   /** For every hit, so it does as little as it can. */
@@ -108,10 +106,16 @@ export class LocalEntries<T> {
   }
 
   put(mark: Mark, { value, tags, sinceMs, freshMs, keptMs, bytes }: NewLocalEntry<T>): void {
-    if (this.#entries === undefined || this.#settings === undefined || !this.isUntouched(mark)) return
-    const { ttlMs = Infinity, maxBytes, maxItemBytes = Infinity } = this.#settings
+    if (this.#settings === undefined || !this.isUntouched(mark)) return
+    const { maxItems, maxBytes, ttlMs = Infinity, maxItemBytes = Infinity } = this.#settings
     const size = bytes + mark.key.length
-    if (size > maxItemBytes || (maxBytes !== undefined && size > maxBytes)) return
+    if (size > maxItemBytes || (maxBytes !== undefined && size > maxBytes)) {
+      // What is there is older than what is not kept.
+      this.#entries?.delete(mark.key)
+      return
+    }
+    // With its own `max` it would reserve memory for all of them now.
+    this.#entries ??= new LRUCache({ maxSize: maxBytes ?? maxItems })
     this.#entries.set(
       mark.key,
       {
@@ -123,8 +127,9 @@ export class LocalEntries<T> {
         freshUntilMs: sinceMs + Math.min(freshMs, ttlMs),
         keptUntilMs: sinceMs + keptMs,
       },
-      maxBytes === undefined ? {} : { size },
+      { size: maxBytes === undefined ? 1 : size },
     )
+    if (this.#entries.size > maxItems) this.#entries.pop()
   }
 
   invalidate(what: Invalidation): void {

@@ -168,7 +168,7 @@ export class CacheNamespace<T = unknown> {
 
   /**
    * Stores the value, and ends the making of others for this key. One round trip, one more when the namespace or a tag is new. `deferred`: it is not stored, and what was there is
-   * deleted as soon as the backend is there.
+   * deleted as soon as the backend is there; where nobody knows whether the call left, what a later one stored goes with it.
    * @throws `INVALID_ARGUMENT` and `TOO_LARGE` for a value that cannot be stored
    */
   async set(key: string, value: T, options: SetOptions = {}): Promise<InvalidationResult> {
@@ -301,12 +301,14 @@ export class CacheNamespace<T = unknown> {
     const what = { keys: entries.map(({ key }) => key) }
     const marks = this.#beginAfresh(what)
     const sinceMs = context.clock.monotonicMs()
+    const { moment } = backend
     try {
       await backend.call('set', this.#settings.timeoutMs, (ms) => space.set(entries, ms))
     } catch (error) {
       this.#endAll(marks)
       return await this.#storeFailed(what, error)
     }
+    backend.stored(this.#target, what.keys, moment)
     const untouched = marks.map((mark) => this.#local.isUntouched(mark))
     this.#endAll(marks)
     // Reads that began before it was stored may bring what was there before.
@@ -321,9 +323,12 @@ export class CacheNamespace<T = unknown> {
   }
 
   /** What was there before must not be taken for the new value. */
-  async #storeFailed(what: Invalidation, error: unknown): Promise<InvalidationResult> {
+  async #storeFailed(
+    what: { readonly keys: readonly string[] },
+    error: unknown,
+  ): Promise<InvalidationResult> {
     const isAway = isMultinodeError(error) && error.retryable
-    if (isAway) this.#parts.backend.keep(this.#target, what)
+    if (isAway) this.#parts.backend.keep(this.#target, what, error)
     this.#forget(what)
     this.#coherence.tell(this.#definition, what)
     if (!isAway || this.#settings.isStrict) throw error

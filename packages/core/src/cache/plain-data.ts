@@ -9,7 +9,8 @@ export interface Unfit {
 
 /**
  * The first thing in `value` that would not come back from JSON as it is: a number that is none, a bigint, a function, a symbol, `undefined` in an array, an object whose class has
- * methods (Date, Map, Set, Buffer, Error, ...). Properties that are `undefined` and the sign of -0 do not count. A value with a cycle has no end: ask JSON before.
+ * methods (Date, Map, Set, Buffer, Error, ...), a kind of array other than the plain one, properties that an array has besides its items, enumerable symbols as names. Not found, because they
+ * do not count: properties that are `undefined`, the sign of -0, and a class without methods, whose objects come back as plain ones. A value with a cycle has no end: ask JSON before.
  */
 export function findUnfit(value: unknown): Unfit | undefined {
   switch (typeof value) {
@@ -35,6 +36,27 @@ function findInArray(values: readonly unknown[]): Unfit | undefined {
     const found = findUnfit(values[index])
     if (found !== undefined) return { path: `[${index}]${found.path}`, what: found.what }
   }
+  if (!isPlainArray(values)) return { path: '', what: nameOfClass(values) }
+  const keys = Object.keys(values)
+  // Indices come first, and none is missing here.
+  if (keys.length > values.length) {
+    return { path: `[${JSON.stringify(keys[values.length])}]`, what: 'a property of an array' }
+  }
+  return findSymbol(values)
+}
+
+/** The prototype of plain arrays is an array itself, in every realm; those of their classes are none. */
+function isPlainArray(values: readonly unknown[]): boolean {
+  const prototype: unknown = Object.getPrototypeOf(values)
+  return prototype === Array.prototype || is.array(prototype)
+}
+
+function findSymbol(object: object): Unfit | undefined {
+  for (const symbol of Object.getOwnPropertySymbols(object)) {
+    if (Object.prototype.propertyIsEnumerable.call(object, symbol)) {
+      return { path: '', what: `the property ${String(symbol)}` }
+    }
+  }
   return undefined
 }
 
@@ -48,7 +70,7 @@ function findInObject(object: object): Unfit | undefined {
       return { path: `[${JSON.stringify(Object.keys(object)[index])}]${found.path}`, what: found.what }
     }
   }
-  return undefined
+  return findSymbol(object)
 }
 
 /** Whether its class gives it more than data. The last prototype is that of every object, also in another realm. */

@@ -42,9 +42,21 @@ export class Replays {
     return this.#replayed
   }
 
-  keep(target: InvalidationTarget, what: Invalidation): void {
-    this.#unsaid.add(target, what)
+  /** For {@link drop}: what is kept after this is later. */
+  get moment(): number {
+    return this.#unsaid.moment
+  }
+
+  /** @param mayDrop whether {@link drop} may take keys away again */
+  keep(target: InvalidationTarget, what: Invalidation, mayDrop: boolean): void {
+    this.#unsaid.add(target, what, mayDrop)
     if (!this.#isRunning && this.#timer === undefined) this.#retryLater()
+  }
+
+  /** These keys need not be said any more if they were kept before `moment`. One that is being said just now is said all the same. */
+  drop(target: InvalidationTarget, keys: readonly string[], moment: number): void {
+    this.#unsaid.drop(target, keys, moment)
+    if (!this.#isRunning) this.#endIfEmpty()
   }
 
   /** The backend is there again. */
@@ -89,6 +101,10 @@ export class Replays {
       }
     }
     this.#isRunning = false
+    this.#endIfEmpty()
+  }
+
+  #endIfEmpty(): void {
     if (this.size > 0) return
     this.#onEmpty?.()
     this.#onEmpty = undefined
@@ -99,7 +115,7 @@ export class Replays {
     try {
       await this.#parts.say(unsaid)
     } catch (error) {
-      this.#unsaid.add(target, what)
+      this.#unsaid.giveBack(unsaid)
       this.#reportRefusal(error)
       return false
     }

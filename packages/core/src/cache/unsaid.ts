@@ -20,11 +20,16 @@ export interface InvalidationTarget {
 export interface UnsaidInvalidation {
   readonly target: InvalidationTarget
   readonly what: Invalidation
+  /** For {@link Unsaid.giveBack}: since when they wait. */
+  readonly since: readonly number[]
 }
 
+/** Each with the moment since when it waits. */
+type Waiting = Map<string, number>
+
 interface Backlog {
-  readonly keys: Set<string>
-  readonly tags: Set<string>
+  readonly keys: Waiting
+  readonly tags: Waiting
   isClear: boolean
 }
 
@@ -41,23 +46,39 @@ export class Unsaid {
   readonly #backlogs = new Map<InvalidationTarget, Backlog>()
   #size = 0
   #characters = 0
+  #moment = 0
+
+  /** For {@link drop}: what is added after this is later. */
+  get moment(): number {
+    return this.#moment
+  }
 
   /** How many keys, tags and clears wait. */
   get size(): number {
     return this.#size
   }
 
-  add(target: InvalidationTarget, what: Invalidation): void {
-    let backlog = this.#backlogs.get(target)
-    if (backlog === undefined) {
-      backlog = { keys: new Set(), tags: new Set(), isClear: false }
-      this.#backlogs.set(target, backlog)
+  /** @param mayDrop whether {@link drop} may take keys away again */
+  add(target: InvalidationTarget, what: Invalidation, mayDrop: boolean = false): void {
+    this.#moment += 1
+    const since = mayDrop ? this.#moment : Infinity
+    this.#add(target, what, () => since)
+  }
+
+  /** What was taken, and not said. */
+  giveBack({ target, what, since }: UnsaidInvalidation): void {
+    this.#add(target, what, (index) => since[index] ?? Infinity)
+  }
+
+  /** These keys need not be said if they wait since `moment` or longer; a clear is said all the same. */
+  drop(target: InvalidationTarget, keys: readonly string[], moment: number): void {
+    const backlog = this.#backlogs.get(target)
+    if (backlog === undefined) return
+    for (const key of keys) {
+      const since = backlog.keys.get(key)
+      if (since !== undefined && since <= moment) this.#removeOne(backlog.keys, key)
     }
-    if (backlog.isClear) return
-    if ('clear' in what) return this.#makeClear(backlog)
-    if ('keys' in what) this.#put(backlog.keys, what.keys)
-    else this.#put(backlog.tags, what.tags)
-    if (this.#size > mostItems || this.#characters > mostCharacters) this.#makeClear(backlog)
+    this.#forgetEmpty(target, backlog)
   }
 
   /** Removes a batch: whoever takes it says it, or adds it again. */
@@ -65,39 +86,64 @@ export class Unsaid {
     const [first] = this.#backlogs
     if (first === undefined) return undefined
     const [target, backlog] = first
-    const what = this.#takeFrom(backlog)
-    if (backlog.keys.size === 0 && backlog.tags.size === 0) this.#backlogs.delete(target)
-    return { target, what }
+    const taken = this.#takeFrom(backlog)
+    this.#forgetEmpty(target, backlog)
+    return { target, ...taken }
   }
 
-  #takeFrom(backlog: Backlog): Invalidation {
+  #add(target: InvalidationTarget, what: Invalidation, sinceOf: (index: number) => number): void {
+    let backlog = this.#backlogs.get(target)
+    if (backlog === undefined) {
+      backlog = { keys: new Map(), tags: new Map(), isClear: false }
+      this.#backlogs.set(target, backlog)
+    }
+    if (backlog.isClear) return
+    if ('clear' in what) return this.#makeClear(backlog)
+    if ('keys' in what) this.#put(backlog.keys, what.keys, sinceOf)
+    else this.#put(backlog.tags, what.tags, sinceOf)
+    if (this.#size > mostItems || this.#characters > mostCharacters) this.#makeClear(backlog)
+  }
+
+  #takeFrom(backlog: Backlog): Omit<UnsaidInvalidation, 'target'> {
     if (backlog.isClear) {
       this.#size -= 1
-      return { clear: true }
+      backlog.isClear = false
+      return { what: { clear: true }, since: [] }
     }
-    if (backlog.tags.size > 0) return { tags: this.#remove(backlog.tags) }
-    return { keys: this.#remove(backlog.keys) }
+    const isOfTags = backlog.tags.size > 0
+    const batch = this.#remove(isOfTags ? backlog.tags : backlog.keys)
+    const items = batch.map(([item]) => item)
+    return { what: isOfTags ? { tags: items } : { keys: items }, since: batch.map(([, since]) => since) }
   }
 
-  #put(items: Set<string>, more: readonly string[]): void {
-    for (const item of more) {
-      if (items.has(item)) continue
-      items.add(item)
+  #put(items: Waiting, more: readonly string[], sinceOf: (index: number) => number): void {
+    for (const [index, item] of more.entries()) {
+      const before = items.get(item)
+      items.set(item, Math.max(before ?? 0, sinceOf(index)))
+      if (before !== undefined) continue
       this.#size += 1
       this.#characters += item.length
     }
   }
 
-  #remove(items: Set<string>, most = mostInBatch): string[] {
-    const batch: string[] = []
+  #remove(items: Waiting, most = mostInBatch): [string, number][] {
+    const batch: [string, number][] = []
     for (const item of items) {
       if (batch.length === most) break
       batch.push(item)
-      items.delete(item)
-      this.#characters -= item.length
+      this.#removeOne(items, item[0])
     }
-    this.#size -= batch.length
     return batch
+  }
+
+  #removeOne(items: Waiting, item: string): void {
+    items.delete(item)
+    this.#size -= 1
+    this.#characters -= item.length
+  }
+
+  #forgetEmpty(target: InvalidationTarget, backlog: Backlog): void {
+    if (backlog.keys.size === 0 && backlog.tags.size === 0 && !backlog.isClear) this.#backlogs.delete(target)
   }
 
   #makeClear(backlog: Backlog): void {

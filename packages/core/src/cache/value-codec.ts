@@ -37,7 +37,7 @@ const maxInflatedBytes = 64 * 1_048_576
 
 /**
  * The values of one namespace as bytes, and back. With `json`: plain data as JSON, a Buffer or Uint8Array at the top as the bytes that it is; what JSON would
- * change without a word (Date, Map, bigint, NaN, ...) is refused. A codec of the app gets every value.
+ * change without a word (Date, Map, bigint, NaN, ...) is refused, but for a class without methods: its objects come back as plain ones. A codec of the app gets every value.
  */
 export class ValueCodec {
   readonly #parts: ValueCodecParts

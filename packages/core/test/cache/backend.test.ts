@@ -7,6 +7,7 @@ import { capabilityContext, ManualClock } from '../../src/testing/index.ts'
 import { failureOf, Later, never, turn, watch } from '../support/outcome.ts'
 import { SteeredCache } from './steered-cache.ts'
 
+const away = new MultinodeError('UNAVAILABLE', 'away', { outcome: 'not-sent' })
 const notSent = { code: 'UNAVAILABLE', outcome: 'not-sent' }
 
 let clock: ManualClock
@@ -199,9 +200,9 @@ describe('an invalidation', () => {
         },
       },
     }
-    backend.keep(steered, { keys: ['a'] })
+    backend.keep(steered, { keys: ['a'] }, away)
     await clock.advance(100)
-    backend.keep(steered, { keys: ['a'] })
+    backend.keep(steered, { keys: ['a'] }, away)
     answers[0]?.resolve()
     await turn()
     expect(backend.isTrusted).toBe(false)
@@ -212,7 +213,7 @@ describe('an invalidation', () => {
   })
 
   test('is tried directly also while others wait', async () => {
-    backend.keep(target, { keys: ['a'] })
+    backend.keep(target, { keys: ['a'] }, away)
     expect(await backend.invalidate(target, { keys: ['b'] }, 250)).toBe('done')
   })
 
@@ -224,7 +225,7 @@ describe('an invalidation', () => {
   })
 
   test('that waits and is refused then is tried on, and reported once', async () => {
-    backend.keep(target, { tags: ['t'] })
+    backend.keep(target, { tags: ['t'] }, away)
     server.outage = 'rejected'
     await clock.advance(10_000)
     expect(reported).toMatchObject([{ code: 'REJECTED' }])
@@ -244,7 +245,7 @@ describe('an invalidation', () => {
         throw failure
       },
     }
-    backend.keep(failing, { clear: true })
+    backend.keep(failing, { clear: true }, away)
     await clock.advance(100)
     expect(backend.isTrusted).toBe(true)
     expect(reported).toEqual([failure])

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { CacheBackend } from '../../src/cache/backend.ts'
 import { BloomFilter, type BloomFilterOptions, readBloomFilterOptions } from '../../src/cache/bloom-filter.ts'
 import { capabilityContext, ManualClock } from '../../src/testing/index.ts'
@@ -70,6 +70,20 @@ describe('a Bloom filter', () => {
     expect(await failureOf(() => filterWith(other).add('b'))).toMatchObject({ code: 'REJECTED' })
     expect(await filterWith().mayHaveMany(['a', 'b'])).toEqual([true, false])
     await filterWith(other, 'another').add('b')
+  })
+
+  test('that was added to in part says so, and where nothing was sent, that', async () => {
+    const notSent = { code: 'UNAVAILABLE', outcome: 'not-sent' }
+    server.outage = 'refused'
+    expect(await failureOf(() => filterWith().add(numbered(1, 2_000)))).toMatchObject(notSent)
+    server.outage = undefined
+    const { bloomFilters } = server.driver
+    if (bloomFilters === undefined) throw new Error('none')
+    vi.spyOn(bloomFilters, 'add').mockImplementationOnce(async () => {
+      server.outage = 'refused'
+    })
+    const failure = await failureOf(() => filterWith().add(numbered(1, 2_000)))
+    expect(failure).toMatchObject({ code: 'UNAVAILABLE', outcome: 'unknown', cause: notSent })
   })
 
   test('never guesses while the backend is away', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type FactoryContext, MultinodeError } from '../../src/index.ts'
+import { callUntyped } from '../support/call-untyped.ts'
 import { failureOf, Later, never, turn, watch } from '../support/outcome.ts'
 import { CacheOn } from './cache-on.ts'
 
@@ -83,6 +84,20 @@ describe('getOrSet', () => {
     expect(await prices.getOrSet('poster', factory)).toBe('poster')
     await world.clock.advance(1_000)
     expect(await prices.get('poster')).toBe(undefined)
+  })
+
+  test.each([
+    [{ tags: ['wall'] }, 'tags'],
+    [{ ttl: 5 }, 'ttl'],
+    [undefined, 'the options of setOptions'],
+  ])('the factory cannot say %o, and is told so', async (options, name) => {
+    const prices = await (await new CacheOn().node()).open()
+    const error = await failureOf(() =>
+      prices.getOrSet('poster', ({ setOptions }) => {
+        callUntyped({ setOptions }, 'setOptions', [options])
+      }),
+    )
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', details: { name } })
   })
 
   test('rejects with what the factory throws, to all who wait; the next call runs it again', async () => {
@@ -334,6 +349,21 @@ describe('getOrSet, while the backend is away', () => {
     expect(node.reported).toMatchObject([{ code: 'REJECTED' }])
   })
 
+  test.each([
+    ['EXHAUSTED', 'not-sent'],
+    ['REJECTED', 'not-sent'],
+    ['TIMEOUT', 'unknown'],
+  ] as const)('after a fill that failed with %s other nodes need not wait', async (code, outcome) => {
+    const world = new CacheOn()
+    const [one, two] = [await world.node(), await world.node()]
+    const [mine, theirs] = [await one.open({ leaseMs: 60_000 }), await two.open({ leaseMs: 60_000 })]
+    one.fail(new MultinodeError(code, 'no', { outcome }), ['fill'])
+    expect(await mine.getOrSet('poster', () => 12)).toBe(12)
+    const call = watch(theirs.getOrSet('poster', () => 13))
+    await world.clock.advance(200)
+    expect(call.value).toBe(13)
+  })
+
   test('a claim that may have been heard is taken back', async () => {
     const node = await new CacheOn().node()
     const prices = await node.open()
@@ -401,6 +431,52 @@ describe('getOrSet, and the end', () => {
     ]) {
       expect(await failureOf(work)).toMatchObject({ code: 'CLOSED' })
     }
+  })
+
+  test.each([
+    ['in time', (answer: Later<void>) => answer.resolve()],
+    ['never', () => {}],
+  ])('close while a claim is under way that is answered %s gives the lease back', async (_, act) => {
+    const world = new CacheOn()
+    const [one, two] = [await world.node(), await world.node()]
+    const [mine, theirs] = [await one.open({ leaseMs: 60_000 }), await two.open({ leaseMs: 60_000 })]
+    const answer = new Later<void>()
+    one.holdAnswer('claim', answer.promise)
+    const call = watch(mine.getOrSet('poster', () => 12))
+    await turn()
+    const closing = watch(one.cache.close())
+    await turn()
+    expect([call.state, closing.state]).toEqual(['rejected', 'pending'])
+    act(answer)
+    await world.clock.advance(600)
+    expect([closing.state, one.cache.stats().factoryRuns]).toEqual(['resolved', 0])
+    const other = watch(theirs.getOrSet('poster', () => 13))
+    await world.clock.advance(200)
+    expect(other.value).toBe(13)
+  })
+
+  test('close while a value is looked for claims nothing', async () => {
+    const node = await new CacheOn().node()
+    const prices = await node.open()
+    const answer = new Later<void>()
+    node.holdAnswer('get', answer.promise)
+    void watch(prices.getOrSet('poster', () => 12))
+    const closing = watch(node.cache.close())
+    answer.resolve()
+    await node.clock.advance(600)
+    expect([closing.state, node.count('claim')]).toEqual(['resolved', 0])
+  })
+
+  test('several who wait for the end of all that is made are all told', async () => {
+    const node = await new CacheOn().node()
+    const prices = await node.open()
+    const later = new Later<number>()
+    void watch(prices.getOrSet('poster', () => later.promise))
+    await turn()
+    const waits = [watch(prices.finished(60_000)), watch(prices.finished(60_000))]
+    later.resolve(12)
+    await turn()
+    expect(waits.map(({ value }) => value)).toEqual([0, 0])
   })
 
   test('leaves no timer behind', async () => {

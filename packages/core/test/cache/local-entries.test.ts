@@ -125,6 +125,30 @@ describe('LocalEntries', () => {
     expect(local.fresh('a')).toBe(undefined)
   })
 
+  test('has at most so many, also when bytes are counted', () => {
+    const { local, put } = make({ maxBytes: 1_000 } as object)
+    for (const [index, key] of ['a', 'b', 'c', 'd'].entries()) put(key, index)
+    expect(['a', 'b', 'c', 'd'].map((key) => local.fresh(key)?.value)).toEqual([undefined, 1, 2, 3])
+  })
+
+  test('a value that is too large ends the older one of its key', () => {
+    const { local, put } = make({ maxItemBytes: 60 } as object)
+    put('a', 1)
+    put('a', 2, { bytes: 80 })
+    expect([local.fresh('a'), local.kept('a')]).toEqual([undefined, undefined])
+  })
+
+  test('reserves nothing for what it may have', () => {
+    const before = process.memoryUsage()
+    const all = Array.from({ length: 20 }, () => make({ maxItems: 10_000_000 }))
+    for (const { put } of all) put('a', 1)
+    const after = process.memoryUsage()
+    const grown = after.heapUsed + after.external - before.heapUsed - before.external
+    // Each had 240 MB of its own.
+    expect(grown).toBeLessThan(100_000_000)
+    expect(all.map(({ local }) => local.fresh('a')?.value)).toEqual(all.map(() => 1))
+  })
+
   test('can be off', () => {
     const local = new LocalEntries<number>(undefined, new ManualClock())
     const mark = local.begin('a')

@@ -108,6 +108,97 @@ describe.each(invalidations)('%s while a value is read from the backend', (_, in
   })
 })
 
+describe('a tag of a stale value', () => {
+  const options = { ttlMs: 1_000, graceMs: 60_000, leaseMs: 60_000 }
+
+  test('is invalidated while a new value is made: who asks after that does not get it', async () => {
+    const node = await new CacheOn().node()
+    const prices = await node.open(options)
+    await prices.set('poster', 'old', tagged)
+    await node.clock.advance(2_000)
+    const later = new Later<string>()
+    const before = watch(prices.getOrSet('poster', () => later.promise))
+    await turn()
+    expect(await prices.invalidateTags(['wall'])).toBe('done')
+    const after = watch(prices.getOrSet('poster', () => 'new', { softTimeoutMs: 0 }))
+    await node.clock.advance(100)
+    later.resolve('of before')
+    await turn()
+    expect([before.value, after.value]).toEqual(['of before', 'new'])
+    expect(await prices.get('poster')).toBe('new')
+  })
+
+  test.each(['get', 'claim'] as const)(
+    'is invalidated while the answer to a %s is on its way: nobody joins',
+    async (verb) => {
+      const node = await new CacheOn().node()
+      const prices = await node.open(options)
+      await prices.set('poster', 'old', tagged)
+      // Fresh for the claim alone: another node stored it between the two.
+      await node.clock.advance(2_000)
+      const answer = new Later<void>()
+      if (verb === 'claim') {
+        node.steps = {
+          claim: {
+            before: () => prices.set('poster', 'old', tagged).then(() => {}),
+            after: () => answer.promise,
+          },
+        }
+      } else node.holdAnswer(verb, answer.promise)
+      const before = watch(prices.getOrSet('poster', () => 'new'))
+      await turn()
+      await prices.invalidateTags(['wall'])
+      node.steps = {}
+      const after = watch(prices.getOrSet('poster', () => 'new', { softTimeoutMs: 0 }))
+      await node.clock.advance(100)
+      answer.resolve()
+      await node.clock.advance(100)
+      expect(before.state).toBe('resolved')
+      expect(after.value).toBe('new')
+    },
+  )
+
+  test('is invalidated elsewhere between the search and the claim: it is not served', async () => {
+    const world = new CacheOn({ withSignals: false })
+    const [one, two] = [await world.node(), await world.node()]
+    const [mine, theirs] = [await one.open(options), await two.open(options)]
+    await theirs.set('poster', 'old', tagged)
+    await world.clock.advance(2_000)
+    one.steps = { claim: { before: () => theirs.invalidateTags(['wall']).then(() => {}) } }
+    const failure = new Error('no')
+    const call = watch(mine.getOrSet('poster', () => Promise.reject(failure)))
+    await world.clock.advance(100)
+    expect(call.value).toBe(failure)
+  })
+
+  test('is invalidated elsewhere, and a third node makes a new value: it is not served meanwhile', async () => {
+    const world = new CacheOn({ withSignals: false })
+    const [one, two] = [await world.node(), await world.node()]
+    const [mine, theirs] = [await one.open(options), await two.open(options)]
+    await theirs.set('poster', 'old', tagged)
+    await world.clock.advance(2_000)
+    const [made, claimed] = [new Later<string>(), new Later<void>()]
+    one.steps = {
+      claim: {
+        before: async () => {
+          one.steps = {}
+          await theirs.invalidateTags(['wall'])
+          void theirs.getOrSet('poster', () => made.promise)
+          await turn()
+          claimed.resolve()
+        },
+      },
+    }
+    const call = watch(mine.getOrSet('poster', () => 'mine', { softTimeoutMs: 50 }))
+    await claimed.promise
+    await world.clock.advance(1_000)
+    expect(call.state).toBe('pending')
+    made.resolve('new')
+    await world.clock.advance(100)
+    expect(call.value).toBe('new')
+  })
+})
+
 describe('races of this node', () => {
   test('what was read after a delete began, and before the backend had it, is not kept', async () => {
     const world = new CacheOn()
@@ -247,6 +338,47 @@ describe('an outage', () => {
     await world.clock.advance(3_000)
     expect(await prices.get('poster')).toBe(undefined)
     expect(node.cache.stats()).toMatchObject({ waiting: 0 })
+  })
+
+  test('a key that was stored meanwhile is not deleted after that', async () => {
+    const world = new CacheOn()
+    const node = await world.node()
+    const prices = await node.open()
+    node.fail(away())
+    await prices.delete('poster')
+    await prices.set('shirt', 'lost')
+    node.steps = {}
+    await prices.setMany([
+      { key: 'poster', value: 'new' },
+      { key: 'shirt', value: 'new' },
+    ])
+    expect(node.cache.stats().waiting).toBe(0)
+    await world.clock.advance(3_000)
+    expect(await prices.getMany(['poster', 'shirt'])).toEqual(['new', 'new'])
+    expect(node.count('delete')).toBe(1)
+  })
+
+  test('a key whose earlier store may still arrive is deleted all the same, and one that is deleted while it is stored', async () => {
+    const world = new CacheOn()
+    const node = await world.node()
+    const prices = await node.open()
+    node.fail(new MultinodeError('TIMEOUT', 'late', { outcome: 'unknown' }))
+    await prices.set('poster', 'old')
+    node.steps = {}
+    const stored = new Later<void>()
+    node.holdAnswer('set', stored.promise)
+    node.fail(away(), ['delete'])
+    const setting = prices.setMany([
+      { key: 'poster', value: 'new' },
+      { key: 'shirt', value: 'new' },
+    ])
+    await prices.delete('shirt')
+    stored.resolve()
+    await setting
+    expect(node.cache.stats().waiting).toBe(2)
+    node.steps = {}
+    await world.clock.advance(3_000)
+    expect(await prices.getMany(['poster', 'shirt'])).toEqual([undefined, undefined])
   })
 
   test('what was told just before the end is not reported as lost', async () => {

@@ -28,8 +28,8 @@ describe('the invalidations that wait', () => {
     unsaid.add(two, { keys: ['a'] })
     unsaid.add(one, { keys: ['b', 'c'] })
     expect(unsaid.size).toBe(4)
-    expect(unsaid.take()).toEqual({ target: one, what: { keys: ['a', 'b', 'c'] } })
-    expect(unsaid.take()).toEqual({ target: two, what: { keys: ['a'] } })
+    expect(unsaid.take()).toMatchObject({ target: one, what: { keys: ['a', 'b', 'c'] } })
+    expect(unsaid.take()).toMatchObject({ target: two, what: { keys: ['a'] } })
     expect(unsaid.take()).toBeUndefined()
     expect(unsaid.size).toBe(0)
   })
@@ -55,6 +55,34 @@ describe('the invalidations that wait', () => {
     expect(unsaid.size).toBe(0)
     unsaid.add(one, { keys: ['b'] })
     expect(takeAll(unsaid)).toEqual([{ keys: ['b'] }])
+  })
+
+  test('lose keys that were dropped: not those that came or came again later, and not those that stay', () => {
+    const unsaid = new Unsaid()
+    const one = target('one')
+    unsaid.add(one, { keys: ['a', 'b', 'c'] }, true)
+    unsaid.add(one, { keys: ['stays', 'c'] })
+    unsaid.add(one, { tags: ['a'] }, true)
+    const { moment } = unsaid
+    unsaid.add(one, { keys: ['b', 'later'] }, true)
+    unsaid.drop(one, ['a', 'b', 'c', 'stays', 'later', 'unknown'], moment)
+    unsaid.drop(target('another'), ['b'], Infinity)
+    expect(unsaid.size).toBe(5)
+    expect(takeAll(unsaid)).toEqual([{ tags: ['a'] }, { keys: ['b', 'c', 'stays', 'later'] }])
+  })
+
+  test('wait as long as before when they are given back', () => {
+    const unsaid = new Unsaid()
+    const one = target('one')
+    unsaid.add(one, { keys: ['a'] }, true)
+    unsaid.add(one, { keys: ['stays'] })
+    const { moment } = unsaid
+    const taken = unsaid.take()
+    if (taken !== undefined) unsaid.giveBack(taken)
+    expect(unsaid.size).toBe(2)
+    unsaid.drop(one, ['a', 'stays'], moment)
+    expect(takeAll(unsaid)).toEqual([{ keys: ['stays'] }])
+    expect(unsaid.size).toBe(0)
   })
 
   test('go in batches of 1,000', () => {

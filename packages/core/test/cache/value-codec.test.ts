@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import { deflateRawSync } from 'node:zlib'
 import { Packr } from 'msgpackr'
 import { describe, expect, test } from 'vitest'
@@ -71,6 +72,7 @@ describe('values as JSON', () => {
   cycle.self = cycle
   // oxlint-disable-next-line no-sparse-arrays
   const hole = [1, , 3]
+  class Rows extends Array<number> {}
 
   test.each([
     ['NaN', Number.NaN, 'NaN at value,'],
@@ -84,6 +86,19 @@ describe('values as JSON', () => {
     ['undefined in an array', [undefined], 'undefined at value[0],'],
     ['undefined', undefined, 'undefined at value,'],
     ['a hole', hole, 'undefined at value[1],'],
+    [
+      'a property of an array',
+      { a: Object.assign([1], { total: 7 }) },
+      'a property of an array at value["a"]["total"],',
+    ],
+    ['a kind of array', [Rows.from([1])], 'Rows at value[0],'],
+    ['an array without its prototype', Object.setPrototypeOf([1], null), 'Array at value,'],
+    ['a symbol as a name', [{ [Symbol('x')]: 1 }], 'the property Symbol(x) at value[0],'],
+    [
+      'a symbol as a name of an array',
+      Object.assign([1], { [Symbol('x')]: 1 }),
+      'the property Symbol(x) at value,',
+    ],
     ['a cycle', cycle, 'circular'],
     ['bytes inside', { bytes: Buffer.from('a') }, 'Buffer at value["bytes"],'],
     ['other numbers in a row', new Float64Array(2), 'Float64Array at value,'],
@@ -107,6 +122,13 @@ describe('values as JSON', () => {
     const { values } = codecWith()
     const bare: unknown = Object.assign(Object.create(null), { id: 1 })
     expect(values.decode(values.encode([new Row(), bare]))).toStrictEqual([{ id: 1 }, { id: 1 }])
+  })
+
+  test('plain data of another realm is plain, and what is not enumerable does not count', () => {
+    const { values } = codecWith()
+    const foreign: unknown = runInNewContext('({ rows: [[1], { a: [] }] })')
+    const hidden = Object.defineProperty([1], Symbol('hidden'), { value: 1 })
+    expect(values.decode(values.encode([foreign, hidden]))).toStrictEqual([{ rows: [[1], { a: [] }] }, [1]])
   })
 
   test('what is larger than the backend takes is refused', async () => {
