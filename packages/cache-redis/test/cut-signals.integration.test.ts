@@ -53,7 +53,7 @@ describe.skipIf(!serversAvailable()).concurrent(`signals that are cut for ${cutM
       await sleep(20)
     }
     bus.heal()
-    await sleep(1_000)
+    await sleep(1_000 + stolenMs())
     const values = await reader.getMany(keys)
     const isStale = (key: string, index: number): boolean => replacedAt.get(key)?.length !== values[index]
     return { oldestMs, staleAfter: keys.filter(isStale).length }
