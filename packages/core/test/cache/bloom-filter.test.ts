@@ -108,6 +108,15 @@ describe('a Bloom filter', () => {
     expect(await failureOf(() => filterWith(options))).toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
+  test('leaves room for what a server keeps with the bits', async () => {
+    const bitsOfItem = -Math.log(0.01) / Math.LN2 ** 2
+    const capacity = (bytes: number): number => Math.floor((bytes * 8) / bitsOfItem)
+    const most = 512 * 1_048_576 - 64
+    expect(filterWith({ capacity: capacity(most) }).settings.errorRate).toBe(0.01)
+    const failure = await failureOf(() => filterWith({ capacity: capacity(most + 4) }))
+    expect(failure).toMatchObject({ code: 'INVALID_ARGUMENT', details: { name: 'capacity' } })
+  })
+
   test.each([
     ['an item that is too long', 'a'.repeat(65_537)],
     ['half a character', '\ud800'],

@@ -131,16 +131,17 @@ describe('a tag of a stale value', () => {
   test.each(['get', 'claim'] as const)(
     'is invalidated while the answer to a %s is on its way: nobody joins',
     async (verb) => {
-      const node = await new CacheOn().node()
-      const prices = await node.open(options)
-      await prices.set('poster', 'old', tagged)
+      const world = new CacheOn({ withSignals: false })
+      const [node, other] = [await world.node(), await world.node()]
+      const [prices, theirs] = [await node.open(options), await other.open(options)]
+      await theirs.set('poster', 'old', tagged)
       // Fresh for the claim alone: another node stored it between the two.
       await node.clock.advance(2_000)
       const answer = new Later<void>()
       if (verb === 'claim') {
         node.steps = {
           claim: {
-            before: () => prices.set('poster', 'old', tagged).then(() => {}),
+            before: () => theirs.set('poster', 'old', tagged).then(() => {}),
             after: () => answer.promise,
           },
         }
