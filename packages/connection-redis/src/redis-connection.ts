@@ -1,19 +1,13 @@
-import {
-  type Clock,
-  type Closable,
-  Deadlines,
-  isMultinodeError,
-  MultinodeError,
-  pause,
-} from '@multinode/core'
+import { type Clock, type Closable, isMultinodeError, MultinodeError, pause } from '@multinode/core'
 import { closeMs, type RedisClient } from './create-client.ts'
 import type { FailoverWatch } from './failover-watch.ts'
 import { keySlot } from './key-slot.ts'
 import { pipelined } from './pipelined.ts'
 import type { ReadRouter } from './read-router.ts'
-import { isClusterDown, isNoScript, isUnwritten, reasonOf, toRedisError } from './redis-errors.ts'
+import { isNoScript, isUnwritten, reasonOf, toRedisError } from './redis-errors.ts'
 import type { RedisScript } from './redis-script.ts'
 import type { RunningCall } from './running-call.ts'
+import { SettledCalls, type Work } from './settled-calls.ts'
 
 export interface RedisConnectionParts {
   readonly client: RedisClient
@@ -59,7 +53,9 @@ export class RedisConnection implements Closable {
   readonly client: RedisClient
   readonly address: string
   readonly #clock: Clock
-  readonly #deadlines: Deadlines
+  readonly #calls: SettledCalls
+  /** Only of a Cluster's client of ours: one that was handed in repeats by itself what a Cluster refused. */
+  readonly #refresh: (() => void) | undefined
   readonly #ownsClient: boolean
   readonly #retry: RetryPolicy
   readonly #reads: ReadRouter | undefined
@@ -73,13 +69,14 @@ export class RedisConnection implements Closable {
     this.client = client
     this.address = parts.address
     this.#clock = parts.clock
-    this.#deadlines = new Deadlines(parts.clock)
+    this.#calls = new SettledCalls(parts.address, parts.clock)
     this.#ownsClient = parts.ownsClient
     this.#retry = parts.retry
     this.#reads = parts.reads
     this.#failoverWatch = parts.failoverWatch
     this.#reopen = parts.reopen
     if (!parts.ownsClient) return
+    if ('refreshSlotsCache' in client) this.#refresh = () => client.refreshSlotsCache()
     client.on('ready', () => (this.#downBecause = down('it was closed')))
     // Without a listener ioredis prints to the console. What it says reaches callers by their commands.
     client.on('error', (error: Error) => {
@@ -235,48 +232,11 @@ export class RedisConnection implements Closable {
     }
   }
 
-  /** As `withDeadline`, with our errors and without a promise more. */
   #guard<T>(client: RedisClient, operation: string, timeoutMs: number, work: Work<T>): Promise<T> {
     if (this.#closed) return refusal(this.#closedError(operation))
     if (this.#ownsClient && client.status !== 'ready') return refusal(this.#downError(operation))
-    return new Promise((resolve, reject) => {
-      let refused: MultinodeError | undefined
-      const call = this.#deadlines.begin(timeoutMs, () =>
-        reject(refused ?? this.#timeout(operation, timeoutMs)),
-      )
-      const fail = (error: unknown): void => {
-        const failure = toRedisError(error, { address: this.address, operation, outcome: 'unknown' })
-        if (!call.isOver && this.#isRepeated(client, error)) {
-          refused = failure
-          this.#clock.setTimer(again, clusterDownMs, 'background')
-          return
-        }
-        call.isOver = true
-        setImmediate(reject, failure)
-      }
-      const begin = (): void => {
-        try {
-          work(call).then((value) => {
-            call.isOver = true
-            resolve(value)
-          }, fail)
-        } catch (error) {
-          fail(error)
-        }
-      }
-      const again = (): void => {
-        if (call.isOver) return
-        refused = undefined
-        if ('refreshSlotsCache' in client) client.refreshSlotsCache()
-        begin()
-      }
-      begin()
-    })
-  }
-
-  /** What ioredis would repeat for longer than anybody waits, see `create-client.ts`. A replica's place is taken by its master. */
-  #isRepeated(client: RedisClient, error: unknown): boolean {
-    return client === this.client && this.#ownsClient && 'nodes' in client && isClusterDown(error)
+    // What a replica refuses its master is asked for.
+    return this.#calls.settle(operation, timeoutMs, work, client === this.client ? this.#refresh : undefined)
   }
 
   #downError(operation: string): MultinodeError {
@@ -289,21 +249,7 @@ export class RedisConnection implements Closable {
       outcome: 'not-sent',
     })
   }
-
-  #timeout(operation: string, timeoutMs: number): MultinodeError {
-    return new MultinodeError(
-      'TIMEOUT',
-      `Redis at ${this.address}: no answer to ${operation} within ${timeoutMs} ms. It may still take effect; ` +
-        'check the server and the network, then try again.',
-      { backend: 'redis', outcome: 'unknown', details: { address: this.address, operation, timeoutMs } },
-    )
-  }
 }
-
-type Work<T> = (call: RunningCall) => Promise<T>
-
-/** How long a Cluster that serves a slot no more, for the moment, is left alone. */
-const clusterDownMs = 100
 
 function down(reason: string): Error {
   return new Error(`the connection is down: ${reason}`)
