@@ -141,4 +141,17 @@ export const flawedMaking = {
     set: async (entries, timeoutMs) => void space.set(entries, timeoutMs).catch(() => {}),
     delete: async (keys, timeoutMs) => void space.delete(keys, timeoutMs).catch(() => {}),
   })),
+  'does-later-what-failed': spaces((space) => {
+    const late: NewEntry[] = []
+    return {
+      set: async (entries, timeoutMs) => {
+        try {
+          await space.set([...late.splice(0), ...entries], timeoutMs)
+        } catch (error) {
+          late.push(...entries)
+          throw error
+        }
+      },
+    }
+  }),
 }

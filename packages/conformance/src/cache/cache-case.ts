@@ -63,6 +63,7 @@ export type CacheFlaw =
   | 'claims-what-it-lacks'
   | 'takes-less-than-it-declares'
   | 'claims-what-failed'
+  | 'does-later-what-failed'
   | 'ping-always-succeeds'
 
 export interface CacheCase extends ConformanceCase<CacheWorld, CacheFlaw> {

@@ -213,6 +213,32 @@ export const faultCases: readonly CacheCase[] = [
     },
   },
   {
+    name: 'a set that failed while the server was silent is not done when it speaks again',
+    control: 'does-later-what-failed',
+    isAlone: true,
+    skip: cannotFreeze,
+    async run(world) {
+      const [here, there] = await world.spaces()
+      const keys = range(1, 5).map((index) => `key ${index}`)
+      await here.set(
+        keys.map((key) => entry(key, 'before')),
+        callMs,
+      )
+      // What a driver has to know of the server for this it knows by now.
+      for (const key of keys) await here.get(key, callMs)
+      const refusals = await during(world, 'freeze', () =>
+        Promise.all(keys.map((key) => refusal(here.set([entry(key, 'late')], 1_000)))),
+      )
+      for (const each of refusals) expect(each).toMatchObject(typed)
+      await world.until('it answers, after whatever was on its way', async () => {
+        const refused = await refusal(here.set([entry('another key', 'value')], callMs))
+        return refused === undefined
+      })
+      const found = await there.getMany(keys, callMs)
+      expect(found.map((each) => each?.data.toString())).toEqual(keys.map(() => 'before'))
+    },
+  },
+  {
     name: 'ping rejects while the server is silent, and answers afterwards',
     control: 'ping-always-succeeds',
     isAlone: true,

@@ -63,7 +63,7 @@ export type ClaimReply =
 
 /**
  * The entries of one namespace. Every call settles within `timeoutMs`, rejects with a typed error whose `outcome` says truly whether a
- * write left, and may run concurrently with any other. No clock of a node enters a decision. While the backend is away calls reject at once.
+ * write left, and may run concurrently with any other. `set` and `fill` store nothing after their time, as far as the backend can tell. No clock of a node enters a decision. While the backend is away calls reject at once.
  *
  * A lease is for one key: `claim` takes it when it is free, and it ends with {@link fill}, {@link release}, {@link set} or {@link delete} of the key, or after its time.
  */
@@ -72,7 +72,7 @@ export interface CacheSpace {
   get(key: string, timeoutMs: number): Promise<StoredEntry | undefined>
   /** One for each key, in order. Cost as {@link get}, whatever their number; on a Cluster one pipeline for each master. */
   getMany(keys: readonly string[], timeoutMs: number): Promise<(StoredEntry | undefined)[]>
-  /** One round trip, one more when the namespace or a tag has no version yet. */
+  /** One round trip, one more when what is there has tags that are not named here. */
   claim(request: ClaimRequest, timeoutMs: number): Promise<ClaimReply>
   /** Makes the lease last `leaseMs` from now. @returns false when this owner does not have it any more */
   renew(key: string, owner: string, leaseMs: number, timeoutMs: number): Promise<boolean>
@@ -84,7 +84,7 @@ export interface CacheSpace {
   release(key: string, owner: string, timeoutMs: number): Promise<void>
   /**
    * Stores all, whoever holds a lease: that is ended. Rejects when one of them may not be stored; then some may be. One round trip, as `getMany`, one
-   * more when the namespace or a tag has no version yet.
+   * more when the namespace or a tag is new to this node, or was invalidated since it stored something last.
    */
   set(entries: readonly NewEntry[], timeoutMs: number): Promise<void>
   /** Deletes entries and ends leases: who makes such a value now cannot store it. One round trip, as `getMany`. */

@@ -145,7 +145,7 @@ export class CacheNamespace<T = unknown> {
 
   /**
    * The value, or what `factory` makes, which is stored. For one key one factory runs in the whole cluster: who asks meanwhile waits for it, on this node and on the others. What is
-   * invalidated while it runs is not stored; those who asked before get it all the same. At most three round trips, and none when this process has the value.
+   * invalidated while it runs is not stored; those who asked before get it all the same. Three round trips when it is made here, and up to two more for tags of a stale value; none when this process has the value.
    *
    * A stale value, which `graceMs` keeps, is served when the factory fails, when it takes longer than `softTimeoutMs` or `hardTimeoutMs`, and while another node makes the new one. A factory that
    * returns `undefined` stores nothing. With several callers at once, the options of the first one count for the making.
@@ -167,7 +167,7 @@ export class CacheNamespace<T = unknown> {
   }
 
   /**
-   * Stores the value, and ends the making of others for this key. One round trip, one more when the namespace or a tag is new. `deferred`: it is not stored, and what was there is
+   * Stores the value, and ends the making of others for this key. One round trip, one more when the namespace or a tag is new to this node, or was invalidated since. `deferred`: it is not stored, and what was there is
    * deleted as soon as the backend is there; where nobody knows whether the call left, what a later one stored goes with it.
    * @throws `INVALID_ARGUMENT` and `TOO_LARGE` for a value that cannot be stored
    */
