@@ -11,6 +11,7 @@ import {
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { JobLedger } from './job-ledger.ts'
+import { withLateness } from './lateness.ts'
 import { node } from './node.ts'
 
 const kills = figure({ slice: 6, full: 50 })
@@ -46,25 +47,31 @@ describe
       await using server = await startRedis({ aof: true })
       await using one = await node(server.url)
       const queue = one.queues.open<string>('jobs')
-      const { ledger, takenOver, takeoverMs } = await killThrough(server, 'queue', {
-        add: async (added) => {
-          const results = await queue.addMany(added.map((payload) => ({ payload })))
-          const failed = results.find(({ status }) => status !== 'added')
-          expect(failed).toBeUndefined()
-        },
-        waiting: async () => (await queue.counts()).waiting ?? NaN,
-        drained: () => queue.drain({ timeoutMs: 120_000 }),
-      })
+      const watching = new Redis(server.url)
+      const { result, mostMs } = await withLateness(watching, () =>
+        killThrough(server, 'queue', {
+          add: async (added) => {
+            const results = await queue.addMany(added.map((payload) => ({ payload })))
+            const failed = results.find(({ status }) => status !== 'added')
+            expect(failed).toBeUndefined()
+          },
+          waiting: async () => (await queue.counts()).waiting ?? NaN,
+          drained: () => queue.drain({ timeoutMs: 120_000 }),
+        }),
+      )
+      watching.disconnect()
+      const { ledger, takenOver, takeoverMs } = result
       const sorted = takeoverMs.toSorted((a, b) => a - b)
       await annotate(
-        `${ledger.lost.length} of ${ledger.acknowledged} lost, ${ledger.duplicates} run twice, ${takenOver} taken over within ${sorted[sorted.length >> 1]} ms (median), ${sorted.at(-1)} ms (longest)`,
+        `${ledger.lost.length} of ${ledger.acknowledged} lost, ${ledger.duplicates} run twice, ${takenOver} taken over within ${sorted[sorted.length >> 1]} ms (median), ${sorted.at(-1)} ms (longest), the machine late by ${Math.round(mostMs)} ms`,
       )
       expect(ledger.acknowledged).toBeGreaterThanOrEqual(jobs)
       expect(ledger.lost).toEqual([])
       expect(ledger.unacknowledged).toEqual([])
       expect(ledger.duplicates).toBeLessThanOrEqual(kills * concurrency)
       expect(takenOver, 'the control: jobs ran when their workers were killed').toBeGreaterThanOrEqual(kills)
-      expect(sorted.at(-1)).toBeLessThan(leaseMs * 1.25 + 1_000 + stolenMs())
+      // The machine may be late with the sweep, and again with the taking.
+      expect(sorted.at(-1)).toBeLessThan(leaseMs * 1.25 + 1_000 + 2 * mostMs + stolenMs())
       expect(await queue.counts()).toMatchObject({ waiting: 0, active: 0, delayed: 0, dead: 0 })
     })
 
