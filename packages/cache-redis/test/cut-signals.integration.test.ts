@@ -59,15 +59,19 @@ describe.skipIf(!serversAvailable()).concurrent(`signals that are cut for ${cutM
     return { oldestMs, staleAfter: keys.filter(isStale).length }
   }
 
-  it.each<[Cut, number]>([
+  it.for<[Cut, number]>([
     ['the reader', 2_000],
     ['the writer', localMs],
     ['both', 2_000],
-  ])('for %s leave nothing older than %i ms, and nothing a second after', async (cut, mostMs) => {
-    const { oldestMs, staleAfter } = await play(cut, cut.replace(' ', '-'), signals)
-    expect(oldestMs).toBeLessThan(mostMs + 250 + stolenMs())
-    expect(staleAfter).toBe(0)
-  })
+  ])(
+    'for %s leave nothing older than %i ms, and nothing a second after',
+    async ([cut, mostMs], { annotate }) => {
+      const { oldestMs, staleAfter } = await play(cut, cut.replace(' ', '-'), signals)
+      await annotate(`nothing older than ${Math.round(oldestMs)} ms, ${staleAfter} stale a second after`)
+      expect(oldestMs).toBeLessThan(mostMs + 250 + stolenMs())
+      expect(staleAfter).toBe(0)
+    },
+  )
 
   it('leave what was there where they are lost and nobody is told, the control', async () => {
     const { oldestMs, staleAfter } = await play('nobody', 'control', lostSignals)

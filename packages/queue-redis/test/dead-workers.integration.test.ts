@@ -7,11 +7,11 @@ import {
   startRedis,
   stolenMs,
   waitUntil,
+  withLateness,
 } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { JobLedger } from './job-ledger.ts'
-import { withLateness } from './lateness.ts'
 import { node } from './node.ts'
 
 const kills = figure({ slice: 6, full: 50 })
@@ -48,16 +48,18 @@ describe
       await using one = await node(server.url)
       const queue = one.queues.open<string>('jobs')
       const watching = new Redis(server.url)
-      const { result, mostMs } = await withLateness(watching, () =>
-        killThrough(server, 'queue', {
-          add: async (added) => {
-            const results = await queue.addMany(added.map((payload) => ({ payload })))
-            const failed = results.find(({ status }) => status !== 'added')
-            expect(failed).toBeUndefined()
-          },
-          waiting: async () => (await queue.counts()).waiting ?? NaN,
-          drained: () => queue.drain({ timeoutMs: 120_000 }),
-        }),
+      const { result, mostMs } = await withLateness(
+        async () => watching.ping(),
+        () =>
+          killThrough(server, 'queue', {
+            add: async (added) => {
+              const results = await queue.addMany(added.map((payload) => ({ payload })))
+              const failed = results.find(({ status }) => status !== 'added')
+              expect(failed).toBeUndefined()
+            },
+            waiting: async () => (await queue.counts()).waiting ?? NaN,
+            drained: () => queue.drain({ timeoutMs: 120_000 }),
+          }),
       )
       watching.disconnect()
       const { ledger, takenOver, takeoverMs } = result

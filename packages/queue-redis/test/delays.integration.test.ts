@@ -1,8 +1,15 @@
-import { figure, seededRandom, serversAvailable, startRedis, stolenMs, waitUntil } from '@multinode/testbed'
+import {
+  figure,
+  seededRandom,
+  serversAvailable,
+  startRedis,
+  stolenMs,
+  waitUntil,
+  withLateness,
+} from '@multinode/testbed'
 import { Queue as BullQueue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
-import { withLateness } from './lateness.ts'
 import { node } from './node.ts'
 
 /** How many ms a handler began after the job was due, by both clocks; negative when it was early. */
@@ -29,10 +36,13 @@ class LatenessLog implements Disposable {
    * @returns how much later this machine lets things be at its worst moment meanwhile, because others work on it, too
    */
   async untilAllRan(count: number, deadlineMs: number, add: () => Promise<unknown>): Promise<number> {
-    const { mostMs } = await withLateness(this.#client, async () => {
-      await add()
-      await waitUntil('all to run', () => this.all.length === count, { deadlineMs })
-    })
+    const { mostMs } = await withLateness(
+      async () => this.#client.ping(),
+      async () => {
+        await add()
+        await waitUntil('all to run', () => this.all.length === count, { deadlineMs })
+      },
+    )
     return mostMs
   }
 
