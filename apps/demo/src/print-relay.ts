@@ -5,8 +5,10 @@ import type { PrintJob } from './printer.ts'
 const lookEveryMs = 1_000
 /** Until then the node that took an order adds its job; after it any node does. */
 const ownMs = 5_000
-/** An order that was not printed by then lost its job, with all that its broker had. */
+/** An order that was not printed by then lost its job, whatever its broker says. */
 const againAfterMs = 600_000
+/** Sooner where the broker has no jobs at all: a master that died may take along what it had just said to have. */
+const goneAfterMs = 10_000
 const lookAhead = 500
 
 export interface PrintRelayParts {
@@ -53,7 +55,8 @@ export class PrintRelay {
   async #look(ownForMs: number): Promise<void> {
     const { orders } = this.#parts
     try {
-      for (const id of orders.withoutJob({ ownForMs, againAfterMs, limit: lookAhead })) {
+      const againForMs = (await this.#areGone()) ? goneAfterMs : againAfterMs
+      for (const id of orders.withoutJob({ ownForMs, againAfterMs: againForMs, limit: lookAhead })) {
         if (this.#timer === undefined) return
         await this.#add(id)
       }
@@ -62,6 +65,15 @@ export class PrintRelay {
       this.#reportOnce(error)
     }
     if (this.#timer !== undefined) this.#timer = setTimeout(() => void this.#look(ownMs), lookEveryMs)
+  }
+
+  /** Whether the broker has no job, as far as it can tell; it is asked only where an order should have had one for some time. */
+  async #areGone(): Promise<boolean> {
+    const { orders, queue } = this.#parts
+    const [overdue] = orders.withoutJob({ ownForMs: ownMs, againAfterMs: goneAfterMs, limit: 1 })
+    if (overdue === undefined) return false
+    const { waiting, active, delayed } = await queue.counts()
+    return waiting === 0 && (active ?? 0) === 0 && (delayed ?? 0) === 0
   }
 
   async #add(orderId: string): Promise<void> {
