@@ -13,7 +13,7 @@ interface Batch {
 }
 
 const mostKeys = 64
-/** What one command should bring at the most: nobody has any of it before all of it is there. */
+/** What one command should bring at the most: none of it is of use before all of it is there. */
 const mostBytes = 256 * 1_024
 
 /**

@@ -64,7 +64,7 @@ export interface GetOrSetOptions extends SetOptions {
   readonly softTimeoutMs?: number
   /** How long the call may take: then its factory is aborted, and it resolves with the stale value or rejects with `TIMEOUT`. Default: as long as the factory takes. */
   readonly hardTimeoutMs?: number
-  /** The `ttlMs` of `null`, without grace. Default: as any other value. */
+  /** The `ttlMs` of `null`, without grace. Default: like every other value. */
   readonly negativeTtlMs?: number
 }
 
