@@ -3,6 +3,9 @@ import { DatabaseSync } from 'node:sqlite'
 
 /** How long a statement waits for another process's write. It blocks this process, hence so short. */
 const busyTimeoutMs = 2_000
+const busyRetryMs = 5
+/** https://www.sqlite.org/rescode.html#busy */
+const sqliteBusy = 5
 
 /** The first makes a file of version 1 of an empty one, the next one version 2 of that, and so on. Never changed, only added to. */
 const migrations = [
@@ -69,7 +72,7 @@ const migrations = [
 export function openDatabase(dataFolder: string): DatabaseSync {
   const database = new DatabaseSync(path.join(dataFolder, 'shop.sqlite'), { timeout: busyTimeoutMs })
   try {
-    database.exec('PRAGMA journal_mode = WAL')
+    writeAhead(database)
     inTransaction(database, () => prepareSchema(database))
     return database
   } catch (error) {
@@ -89,6 +92,28 @@ export function inTransaction<T>(database: DatabaseSync, work: () => T): T {
     if (database.isTransaction) database.exec('ROLLBACK')
     throw error
   }
+}
+
+/**
+ * SQLite does not wait here, whatever the timeout: this reads the file before it writes, and two processes that do so
+ * would wait for each other (https://www.sqlite.org/c3ref/busy_handler.html). So of two nodes that start at once on a
+ * new file one would be refused.
+ */
+function writeAhead(database: DatabaseSync): void {
+  const deadlineMs = performance.now() + busyTimeoutMs
+  for (;;) {
+    try {
+      database.exec('PRAGMA journal_mode = WAL')
+      return
+    } catch (error) {
+      if (!isBusy(error) || performance.now() > deadlineMs) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, busyRetryMs)
+    }
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy
 }
 
 /** A file of an earlier version is brought up to date; its records stay. */

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { serversAvailable, startRedis } from '@multinode/testbed'
+import { serversAvailable, spawnNode, startRedis } from '@multinode/testbed'
 import { expect, onTestFinished, test } from 'vitest'
 import { CleanUpLog } from '../src/clean-up-log.ts'
 import { openDatabase } from '../src/database.ts'
@@ -78,6 +78,22 @@ test.skipIf(!serversAvailable())(
     }
   },
 )
+
+test('a new file that another process writes to for the first time is waited for', async () => {
+  const folder = dataFolder()
+  const other = await spawnNode(new URL('fixtures/hold-new-file.ts', import.meta.url), {
+    env: { DATA_DIR: folder },
+  })
+  onTestFinished(async () => void (await other.kill()))
+  await other.nextLine('held')
+  const bare = new DatabaseSync(path.join(folder, 'shop.sqlite'), { timeout: 2_000 })
+  onTestFinished(() => bare.close())
+  expect(() => bare.exec('PRAGMA journal_mode = WAL')).toThrow('database is locked')
+  other.send('go')
+  const database = openDatabase(folder)
+  onTestFinished(() => database.close())
+  expect(new Stock(database).list()).toHaveLength(4)
+})
 
 test('a file of a later version is refused and left as it is', () => {
   const folder = folderWith('PRAGMA user_version = 6')
