@@ -1,6 +1,6 @@
 export { CountingClock } from './counting-clock.ts'
 export { figure } from './figure.ts'
-export { type Lateness, withLateness } from './lateness.ts'
+export { type Lateness, watchOwnLateness, withLateness, withOwnLateness } from './lateness.ts'
 export type { ClaimedPort } from './ports.ts'
 export { claimPort } from './ports.ts'
 export type { Exit } from './process.ts'

@@ -33,10 +33,33 @@ export async function withLateness<T>(
     }
   }
   const watching = watch()
-  try {
-    return { result: await work(), mostMs, sumMs }
-  } finally {
+  const result = await work().finally(() => {
     isDone = true
-    await watching
-  }
+    // The look that is under way counts: the work may be shorter than it.
+    return watching
+  })
+  return { result, mostMs, sumMs }
+}
+
+/** As {@link withLateness} for work that only waits for this process: no server need be on time. */
+export async function withOwnLateness<T>(
+  work: () => Promise<T>,
+): Promise<Lateness & { readonly result: T }> {
+  return await withLateness(async () => {}, work)
+}
+
+/**
+ * For a child that measures itself until its end.
+ *
+ * @returns tells for how long this process did not come to its turn since; keeps nothing alive
+ */
+export function watchOwnLateness(): () => number {
+  let sumMs = 0
+  let lookedAtMs = performance.now()
+  const sinceThenMs = (): number => Math.max(0, performance.now() - lookedAtMs - 2 * stepMs)
+  setInterval(() => {
+    sumMs += sinceThenMs()
+    lookedAtMs = performance.now()
+  }, stepMs).unref()
+  return () => sumMs + sinceThenMs()
 }

@@ -10,7 +10,6 @@ export class Wire implements Disposable {
     this.#servers = servers
   }
 
-  /** While no other client sends anything: see {@link startMonitor}. */
   static async tap(...servers: readonly RedisServer[]): Promise<Wire> {
     return new Wire(await Promise.all(servers.map((server) => Tapped.start(server.url))))
   }
@@ -38,14 +37,19 @@ export class Wire implements Disposable {
   }
 }
 
-/** A client, and another one that tells by `monitor` what the server is sent. ioredis takes what comes with its first answer for answers, so nobody else may send anything meanwhile. */
+/** A client, and another one that tells by `monitor` what the server is sent. */
 export async function startMonitor(
   url: string,
 ): Promise<{ readonly client: Redis; readonly monitor: Redis }> {
   const client = new Redis(url)
-  // Then all that it sends by itself when it connects is over.
-  await client.ping()
-  return { client, monitor: await client.monitor() }
+  const monitor = new Redis(url)
+  // Then all that they send by themselves when they connect is over.
+  await Promise.all([client.ping(), monitor.ping()])
+  const begun = monitor.call('MONITOR')
+  // As `client.monitor()` does when the answer has been read. Then what others send meanwhile comes with that answer, is taken for answers, too, and ends the connection.
+  Object.assign(monitor, { status: 'monitoring' })
+  await begun
+  return { client, monitor }
 }
 
 class Tapped {
