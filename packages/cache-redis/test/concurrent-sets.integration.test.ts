@@ -1,5 +1,5 @@
 import type { PubSubPlugin } from '@multinode/core'
-import { figure, serversAvailable, startRedis, waitUntil } from '@multinode/testbed'
+import { figure, serversAvailable, startRedis, stolenMs, waitUntil, withLateness } from '@multinode/testbed'
 import { afterAll, describe, expect, it } from 'vitest'
 import { callMs, far, near, node, range } from './node.ts'
 import { lostSignals, signals } from './signals.ts'
@@ -48,8 +48,14 @@ describe.skipIf(!serversAvailable())(`two nodes that set ${count} keys at once`,
     const two = there.cache.namespace<string>('things', near)
     await two.set('last', 'old')
     await one.set('last', 'new')
-    const setAt = performance.now()
-    await waitUntil('it', async () => (await two.get('last')) === 'new', { everyMs: 1 })
-    expect(performance.now() - setAt).toBeLessThan(1_000)
+    const { result: tookMs, sumMs: lateMs } = await withLateness(
+      () => there.driver.ping(callMs),
+      async () => {
+        const setAt = performance.now()
+        await waitUntil('it', async () => (await two.get('last')) === 'new', { everyMs: 1 })
+        return performance.now() - setAt
+      },
+    )
+    expect(tookMs).toBeLessThan(1_000 + lateMs + stolenMs())
   })
 })

@@ -1,16 +1,33 @@
 import { inspect } from 'node:util'
 import { type Cluster, createCluster } from '@multinode/core'
-import { claimPort, serversAvailable, startRedis, stolenMs } from '@multinode/testbed'
-import { describe, expect, it } from 'vitest'
+import { claimPort, serversAvailable, startRedis, stolenMs, withOwnLateness } from '@multinode/testbed'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { far } from './node.ts'
 
+/** Of those that cannot connect. */
 const connectTimeoutMs = 1_500
+const patientMs = 10_000
 
-function create(env: Record<string, string>): Promise<Cluster> {
+function create(env: Record<string, string>, connectTimeoutMs = patientMs): Promise<Cluster> {
   return createCluster({ env, capabilities: ['cache'], resolveFrom: import.meta.url, connectTimeoutMs })
 }
 
+/** With the time that it took, less what this process waited for its turn. */
+async function rejection(env: Record<string, string>): Promise<{ error: unknown; ms: number }> {
+  const startedAt = performance.now()
+  const { result: error, sumMs } = await withOwnLateness(() =>
+    create(env, connectTimeoutMs).catch((reason: unknown) => reason),
+  )
+  return { error, ms: performance.now() - startedAt - sumMs }
+}
+
 describe.skipIf(!serversAvailable()).concurrent('createCluster with the cache on Redis', () => {
+  // What is loaded once takes nothing of the time of those that have little.
+  beforeAll(async () => {
+    await using server = await startRedis()
+    await using _loaded = await create({ CLUSTER_NAME: 'shop', REDIS_URL: server.url })
+  })
+
   it.each([
     [{ CACHE_DEFAULT_STORE: 'redis' }, 'CACHE_DEFAULT_STORE=redis', 'CACHE_REDIS_URL'],
     [{ CACHE_ADAPTER: 'redis' }, 'CACHE_ADAPTER=redis', 'CACHE_ADAPTER_REDIS_URL'],
@@ -43,26 +60,20 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with the cache on
   it('refuses a wrong password at once', async () => {
     await using server = await startRedis({ password: 's3cr3t' })
     const url = server.url.replace('s3cr3t', 'wr0ng')
-    const startedAt = performance.now()
-    const error: unknown = await create({ CACHE_ADAPTER: 'redis', CACHE_REDIS_URL: url }).catch(
-      (reason: unknown) => reason,
-    )
+    const { error, ms } = await rejection({ CACHE_ADAPTER: 'redis', CACHE_REDIS_URL: url })
     expect(error).toMatchObject({ code: 'MISCONFIGURED' })
     expect(String(error)).toContain('CACHE_REDIS_URL')
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('wr0ng')
-    expect(performance.now() - startedAt).toBeLessThan(connectTimeoutMs + stolenMs())
+    expect(ms).toBeLessThan(connectTimeoutMs + stolenMs())
   })
 
   it('rejects within connectTimeoutMs, with the reason, when nobody listens', async () => {
     const free = await claimPort()
-    const startedAt = performance.now()
     const url = `redis://127.0.0.1:${free.port}`
-    const error: unknown = await create({ CACHE_ADAPTER: 'redis', REDIS_URL: url }).catch(
-      (reason: unknown) => reason,
-    )
+    const { error, ms } = await rejection({ CACHE_ADAPTER: 'redis', REDIS_URL: url })
     free.release()
     expect(error).toMatchObject({ code: 'UNAVAILABLE' })
     expect(String(error)).toMatch(/\(REDIS_URL\) .* connect ECONNREFUSED/)
-    expect(performance.now() - startedAt).toBeLessThan(connectTimeoutMs * 1.1 + stolenMs())
+    expect(ms).toBeLessThan(connectTimeoutMs * 1.1 + stolenMs())
   })
 })

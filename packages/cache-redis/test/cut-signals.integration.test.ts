@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { PubSubPlugin } from '@multinode/core'
-import { figure, serversAvailable, startRedis, stolenMs } from '@multinode/testbed'
+import { figure, serversAvailable, startRedis, stolenMs, withOwnLateness } from '@multinode/testbed'
 import { afterAll, describe, expect, it } from 'vitest'
 import { near, node, range } from './node.ts'
 import { busOf, lostSignals, signals } from './signals.ts'
@@ -53,7 +53,9 @@ describe.skipIf(!serversAvailable()).concurrent(`signals that are cut for ${cutM
       await sleep(20)
     }
     bus.heal()
-    await sleep(1_000 + stolenMs())
+    // What takes several steps is late by as much as all of them together.
+    const { sumMs: lateMs } = await withOwnLateness(() => sleep(1_000))
+    await sleep(lateMs + stolenMs())
     const values = await reader.getMany(keys)
     const isStale = (key: string, index: number): boolean => replacedAt.get(key)?.length !== values[index]
     return { oldestMs, staleAfter: keys.filter(isStale).length }

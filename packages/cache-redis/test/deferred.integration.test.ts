@@ -1,7 +1,7 @@
 import { figure, serversAvailable, startRedis, tcpProxy, waitUntil } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
-import { longMs, node, range } from './node.ts'
+import { callMs, longMs, node, range } from './node.ts'
 
 const count = figure({ slice: 300, full: 1_000 })
 const keys = range(count).map((index) => `key ${index}`)
@@ -14,8 +14,8 @@ describe.skipIf(!serversAvailable())(`${count} deletes while Redis is away`, () 
     await using two = await node(server.url)
     const options = { ttlMs: longMs, l1: false, timeoutMs: 2_000 } as const
     const here = one.cache.namespace<string>('things', options)
-    const there = two.cache.namespace<string>('things', options)
-    await here.setMany([...keys, 'stays'].map((key) => ({ key, value: 'old' })))
+    const there = two.cache.namespace<string>('things', { ...options, timeoutMs: callMs })
+    expect(await there.setMany([...keys, 'stays'].map((key) => ({ key, value: 'old' })))).toBe('done')
     proxy.refuse()
     proxy.reset()
     const results = await Promise.all(keys.map((key) => here.delete(key)))

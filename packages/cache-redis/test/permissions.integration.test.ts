@@ -3,7 +3,7 @@ import { type RedisServer, serversAvailable, startCluster, startRedis } from '@m
 import { afterAll, describe, expect, it } from 'vitest'
 import { pluginContext } from '@multinode/core/testing'
 import { redisCache } from '../src/index.ts'
-import { entry } from './node.ts'
+import { callMs, entry, longMs } from './node.ts'
 
 const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
 const appRules = rulesIn(/`(\+client[^`]+)`/)
@@ -15,7 +15,6 @@ function rulesIn(pattern: RegExp): string[] {
   return rules.split(/\s+/)
 }
 
-const callMs = 2_000
 let used = 0
 
 /** All that the driver does; each time in a namespace of its own, because one that failed may have left something. */
@@ -32,9 +31,9 @@ async function useCache(url: string): Promise<void> {
     )
     expect((await space.get('key 1', callMs))?.data.toString()).toBe('value')
     expect((await space.getMany(keys, callMs)).every((each) => each !== undefined)).toBe(true)
-    const claim = { key: 'made', owner: 'a', leaseMs: 1_000, tags: ['tag'] }
+    const claim = { key: 'made', owner: 'a', leaseMs: longMs, tags: ['tag'] }
     const claimed = await space.claim(claim, callMs)
-    expect(await space.renew('made', 'a', 1_000, callMs)).toBe(true)
+    expect(await space.renew('made', 'a', longMs, callMs)).toBe(true)
     const snapshot = claimed.status === 'granted' ? claimed.snapshot : undefined
     expect(await space.fill(entry('made', 'value', { tags: ['tag'] }), 'a', snapshot, callMs)).toBe('stored')
     await space.release('made', 'a', callMs)

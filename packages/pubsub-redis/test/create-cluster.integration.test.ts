@@ -1,15 +1,30 @@
 import { inspect } from 'node:util'
 import { type Cluster, createCluster } from '@multinode/core'
-import { claimPort, serversAvailable, startRedis, stolenMs, waitUntil } from '@multinode/testbed'
-import { describe, expect, it } from 'vitest'
+import {
+  claimPort,
+  serversAvailable,
+  startRedis,
+  stolenMs,
+  waitUntil,
+  withOwnLateness,
+} from '@multinode/testbed'
+import { beforeAll, describe, expect, it } from 'vitest'
 
+/** Of those that cannot connect. */
 const connectTimeoutMs = 1_500
+const patientMs = 10_000
 
-function create(env: Record<string, string>): Promise<Cluster> {
+function create(env: Record<string, string>, connectTimeoutMs = patientMs): Promise<Cluster> {
   return createCluster({ env, capabilities: ['pubsub'], resolveFrom: import.meta.url, connectTimeoutMs })
 }
 
 describe.skipIf(!serversAvailable()).concurrent('createCluster with signals on Redis', () => {
+  // What is loaded once takes nothing of the time of those that have little.
+  beforeAll(async () => {
+    await using server = await startRedis()
+    await using _loaded = await create({ CLUSTER_NAME: 'shop', REDIS_URL: server.url })
+  })
+
   it.each([
     [{ PUBSUB_ADAPTER: 'redis' }, 'PUBSUB_ADAPTER=redis', 'PUBSUB_ADAPTER_REDIS_URL'],
     [{ PUBSUB_ADAPTER: '@multinode/pubsub-redis' }, 'PUBSUB_ADAPTER=@multinode/pubsub-redis', 'REDIS_URL'],
@@ -45,15 +60,15 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with signals on R
   it('rejects within connectTimeoutMs, with the reason, when nobody listens', async () => {
     const free = await claimPort()
     const startedAtMs = performance.now()
-    const failure: unknown = await create({
-      PUBSUB_ADAPTER: 'redis',
-      REDIS_URL: `redis://127.0.0.1:${free.port}`,
-    }).catch((error: unknown) => error)
+    const env = { PUBSUB_ADAPTER: 'redis', REDIS_URL: `redis://127.0.0.1:${free.port}` }
+    const { result: failure, sumMs } = await withOwnLateness(() =>
+      create(env, connectTimeoutMs).catch((error: unknown) => error),
+    )
     const ms = performance.now() - startedAtMs
     free.release()
     expect(failure).toMatchObject({ code: 'UNAVAILABLE' })
     expect(String(failure)).toMatch(/\(REDIS_URL\) .* connect ECONNREFUSED/)
-    expect(ms).toBeLessThan(connectTimeoutMs * 1.2 + stolenMs())
+    expect(ms).toBeLessThan(connectTimeoutMs * 1.2 + sumMs + stolenMs())
   })
 
   it('leaves no node and no connection behind when it is closed', async () => {
@@ -64,8 +79,8 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with signals on R
       String(await server.cli('CLIENT', 'LIST'))
         .trim()
         .split('\n').length
-    // One of them is that which asks.
-    expect(await clients()).toBe(3)
+    // One of them is that which asks; that which reads connects beside.
+    await waitUntil('all connections', async () => (await clients()) === 3)
     await cluster.close()
     await waitUntil('no client', async () => (await clients()) === 1)
     expect(await server.cli('HLEN', '{shop:pubsub:0}:nodes')).toBe(0)

@@ -42,9 +42,7 @@ export async function withLateness<T>(
 }
 
 /** As {@link withLateness} for work that only waits for this process: no server need be on time. */
-export async function withOwnLateness<T>(
-  work: () => Promise<T>,
-): Promise<Lateness & { readonly result: T }> {
+export async function withOwnLateness<T>(work: () => Promise<T>): Promise<Lateness & { readonly result: T }> {
   return await withLateness(async () => {}, work)
 }
 
