@@ -58,7 +58,7 @@ describe.skipIf(!serversAvailable())('a scheduled job on several nodes', async (
   it('is run at its next time after its runner was killed, once atMostMs are over, and not before', async () => {
     await using stack = new AsyncDisposableStack()
     const firstMs = Date.now()
-    const runner = stack.use(await cronNode('hang', 1, 2_000))
+    const runner = stack.use(await cronNode('hang', 1, 4_000))
     await using other = await node(server.url, { clusterName: 'shop' })
     runner.send(String(firstMs))
     const [, , token] = (await runner.nextLine('ran')).split(' ')

@@ -7,6 +7,7 @@ import { node } from './node.ts'
 
 const hourMs = 3_600_000
 const minuteMs = 60_000
+const callMs = 10_000
 
 const awkwardKeys = [
   'a',
@@ -48,12 +49,12 @@ describe.skipIf(!serversAvailable())('the lock on Redis', async () => {
     expect(await one.locks.tryAcquire('a{b}')).toBeNull()
     expect(await lease.release()).toBe('released')
     expect(await (await waiting).release()).toBe('released')
-    await one.driver.cancel('key', 'nobody', 1_000)
+    await one.driver.cancel('key', 'nobody', callMs)
     await useShared(one.locks)
     const claim = await one.locks.claimFire('job', Date.now(), { atMostMs: minuteMs })
     if (claim.status === 'run') await claim.done()
     expect(claim.status).toBe('run')
-    await one.driver.ping(1_000)
+    await one.driver.ping(callMs)
     expect(reported).toEqual([])
     // The control: with one rule less it does not work, and says so.
     await acl.cli('ACL', 'SETUSER', 'app', '-time')
@@ -65,8 +66,8 @@ describe.skipIf(!serversAvailable())('the lock on Redis', async () => {
     await using one = await node(server.url, { clusterName: 'shop' })
     for (const key of awkwardKeys) {
       await server.flush()
-      await one.driver.acquire({ key, owner: 'a', ttlMs: minuteMs, waitMs: 0 }, 1_000)
-      await one.driver.cancel(key, 'b', 1_000)
+      await one.driver.acquire({ key, owner: 'a', ttlMs: minuteMs, waitMs: 0 }, callMs)
+      await one.driver.cancel(key, 'b', callMs)
       const keys = await admin.keys('*')
       expect(keys.map((stored) => stored.replace(/^\{shop:lock:[^{}]*\}:/, '')).toSorted()).toEqual([
         'cancelled:b',
@@ -139,14 +140,14 @@ describe.skipIf(!serversAvailable())('the lock on Redis', async () => {
     const permit = { ...request, key: 'permit', mode: 'permit', permits: 1 } as const
     const fire = { job: 'job', owner: 'a', scheduledAtMs: 1, atMostMs: 10, maxSkewMs: 0 }
     const longAs = { ttlMs: minuteMs, atMostMs: minuteMs }
-    const plain = await driver.acquire({ ...request, ...longAs }, 1_000)
-    expect(await driver.acquire(request, 1_000)).toEqual(plain)
+    const plain = await driver.acquire({ ...request, ...longAs }, callMs)
+    expect(await driver.acquire(request, callMs)).toEqual(plain)
     for (const each of [write, permit]) {
-      const granted = await shared.acquire({ ...each, ...longAs }, 1_000)
-      expect(await shared.acquire(each, 1_000)).toEqual(granted)
+      const granted = await shared.acquire({ ...each, ...longAs }, callMs)
+      expect(await shared.acquire(each, callMs)).toEqual(granted)
     }
-    const claimed = await jobs.claim({ ...fire, ...longAs }, 1_000)
-    expect(await jobs.claim(fire, 1_000)).toEqual(claimed)
+    const claimed = await jobs.claim({ ...fire, ...longAs }, callMs)
+    expect(await jobs.claim(fire, callMs)).toEqual(claimed)
 
     const nowMs = Date.now()
     const endsMs = [

@@ -12,15 +12,17 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { RedisLock, redisLock } from '../src/index.ts'
 import { failOver, inStep, type ReplicatedPair, startPair } from './replicated-pair.ts'
 
+/** Half of it is for the replicas. Short where they do not answer, for then it is waited for. */
 const callTimeoutMs = 2_000
+const patientMs = 10_000
 const minuteMs = 60_000
 
 type Cluster = Awaited<ReturnType<typeof createCluster>>
 
 /** A node of the cluster `shop` whose locks count once so many replicas have them. */
-async function open(url: string, replicas: number): Promise<Cluster> {
+async function open(url: string, replicas: number, timeoutMs = patientMs): Promise<Cluster> {
   const plugin: LockPlugin = redisLock({ url, replicas })
-  const cluster = await createCluster({ name: 'shop', plugins: [plugin], env: {}, callTimeoutMs })
+  const cluster = await createCluster({ name: 'shop', plugins: [plugin], env: {}, callTimeoutMs: timeoutMs })
   // Under faults it reports what it could not cancel or release.
   cluster.on('error', () => {})
   return cluster
@@ -66,7 +68,7 @@ describe.skipIf(!serversAvailable())('replicas: 1, on a master with a replica', 
   })
 
   it('is refused and given back in time while the replica is frozen, and others are not delayed', async () => {
-    await using one = await open(pair.master.url, 1)
+    await using one = await open(pair.master.url, 1, callTimeoutMs)
     await using other = await open(pair.master.url, 0)
     const native = sharedClientOf(one)
     await (await one.locks.acquire('warm-up')).release()
@@ -100,7 +102,7 @@ describe.skipIf(!serversAvailable())('replicas: 1, on a master with a replica', 
   })
 
   it('leaves no request on its way that nobody waits for, of many at once while the replica is frozen', async () => {
-    await using one = await open(pair.master.url, 1)
+    await using one = await open(pair.master.url, 1, callTimeoutMs)
     const native = sharedClientOf(one)
     await (await one.locks.acquire('warm-up')).release()
     await pair.replica.pause()
@@ -119,7 +121,7 @@ describe.skipIf(!serversAvailable())('replicas: 1, on a master with a replica', 
   })
 
   it('is granted to those who wait once the replica is back', async () => {
-    await using one = await open(pair.master.url, 1)
+    await using one = await open(pair.master.url, 1, callTimeoutMs)
     await (await one.locks.acquire('warm-up')).release()
     await pair.replica.pause()
     const order: number[] = []
@@ -145,7 +147,7 @@ describe.skipIf(!serversAvailable())('replicas: 1, on a master with a replica', 
   })
 
   it('is granted to one only when the link is cut before a failover, to two with replicas: 0', async () => {
-    await using safe = await open(pair.master.url, 1)
+    await using safe = await open(pair.master.url, 1, callTimeoutMs)
     await using fast = await open(pair.master.url, 0)
     pair.link.blackhole()
     await expect(safe.locks.tryAcquire('safe')).rejects.toMatchObject({ code: 'UNAVAILABLE' })
@@ -164,7 +166,7 @@ describe.skipIf(!serversAvailable())('replicas: 1, behind Sentinels', { timeout:
   afterAll(() => sentinel.stop())
 
   it('a lock is on the replica when it is granted, and stays with its holder when the master dies', async () => {
-    await using one = await open(sentinel.url, 1)
+    await using one = await open(sentinel.url, 1, 3 * callTimeoutMs)
     await using other = await open(sentinel.url, 0)
     const master = await sentinel.master()
     const replica = sentinel.nodes.find((each) => each !== master)
@@ -192,7 +194,7 @@ describe.skipIf(!serversAvailable())('replicas: 1, on a Cluster', { timeout: 60_
   afterAll(() => cluster.stop())
 
   it('is refused where the replica is frozen, and granted elsewhere meanwhile', async () => {
-    await using one = await open(cluster.url, 1)
+    await using one = await open(cluster.url, 1, 3 * callTimeoutMs)
     const frozen = await cluster.masterOf(leaseOf('0'))
     const [replica] = await cluster.replicasOf(leaseOf('0'))
     const [there, elsewhere]: [string[], string[]] = [[], []]

@@ -36,7 +36,8 @@ describe.skipIf(!serversAvailable())(
     }, 300_000)
 
     it('the control: lose updates where it looks at none', async () => {
-      const outcome = await stopAndGo('nothing')
+      // Every second stop or so loses some: so often that all of them could hardly miss.
+      const outcome = await stopAndGo('nothing', Math.max(stops, 30))
       expect(outcome.lost).toBeGreaterThan(0)
     }, 300_000)
 
@@ -53,7 +54,7 @@ describe.skipIf(!serversAvailable())(
 )
 
 /** Stops one of three processes, most often the one that has the lock, until the others have gone on without it; then lets it go on. */
-async function stopAndGo(fence: Fence): Promise<Outcome> {
+async function stopAndGo(fence: Fence, leastStops = stops): Promise<Outcome> {
   const random = seededRandom()
   await using server = await startRedis()
   await using stack = new AsyncDisposableStack()
@@ -70,7 +71,7 @@ async function stopAndGo(fence: Fence): Promise<Outcome> {
     await waitUntil(`${more} more sections`, async () => (await done()) >= enough, { everyMs: 5 })
   }
   await sectionsMore(10)
-  for (let stop = 0; stop < stops || (await done()) < sections; stop += 1) {
+  for (let stop = 0; stop < leastStops || (await done()) < sections; stop += 1) {
     const name = random.next() < 0.7 ? await admin.get('inside') : names[random.between(0, 2)]
     const child = children.get(name ?? '')
     if (child === undefined) throw new Error(`nobody is called ${name} (seed ${random.seed})`)
