@@ -74,7 +74,12 @@ describe.skipIf(!serversAvailable()).concurrent.each(faults)(
     it('no signal is lost but this one, if its publisher was told, and all are in order and once', async () => {
       await using server = await startRedis({ users })
       await using relay = await Relay.start(server.urlOf('app'))
-      await using sender = await node(relay.url, { clusterName, report: failUnlessRefused })
+      await using sender = await node(relay.url, {
+        clusterName,
+        report: failUnlessRefused,
+        // The first ones wait for their answers until the fault is over.
+        callTimeoutMs: 10_000,
+      })
       await using receiver = await node(server.url, { clusterName })
       const checker = new SetChecker()
       const { gaps } = await watch(checker, receiver)

@@ -12,21 +12,23 @@ function rulesIn(pattern: RegExp): string[] {
   return rules.split(/\s+/)
 }
 
+const callMs = 10_000
+
 /** All that the driver does. */
 async function useWorkerIds(url: string): Promise<void> {
-  await using node = await workerNode(url, quiet)
+  await using node = await workerNode(url, { ...quiet, callTimeoutMs: callMs })
   const { workerIds, driver } = node
-  const terms = { leaseMs: 600, quarantineMs: 600, maxSkewMs: 500, maxAheadMs: 500 }
+  const terms = { leaseMs: 30_000, quarantineMs: 600, maxSkewMs: 500, maxAheadMs: 500 }
   const lease = await workerIds.acquire({ ...terms, isFirstStart: true, waitMs: 3_000 })
   const { id, grant, usedMs } = lease
   const { token, ownerKey, window } = grant
   const claim = { id, token, ownerKey, terms, usedMs, window, nowMs: Date.now() }
-  expect(await driver.renew(claim, 1_000)).toMatchObject({ status: 'renewed' })
+  expect(await driver.renew(claim, callMs)).toMatchObject({ status: 'renewed' })
   // Those before that were refused their release may be there as well.
   expect(await workerIds.holders()).toContainEqual(expect.objectContaining({ id, state: 'held' }))
   await lease.release()
   expect(await workerIds.holders()).not.toContainEqual(expect.objectContaining({ id }))
-  await driver.ping(1_000)
+  await driver.ping(callMs)
 }
 
 /** Which of the rules it does without; each other one must be refused as it should. */

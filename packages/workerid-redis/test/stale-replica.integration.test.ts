@@ -13,7 +13,8 @@ import { duplicatesAmong, flatOut, gently, IdMaker } from './id-maker.ts'
 import { failOver, follow, inStep, type ReplicatedPair, startPair, startServer } from './replicated-pair.ts'
 import { quiet, table, type WorkerNode, workerNode } from './worker-node.ts'
 
-const terms = { leaseMs: 1_500, quarantineMs: 100, maxSkewMs: 200, maxAheadMs: 500 }
+// Two thirds of the lease are what a renewal may be late by.
+const terms = { leaseMs: 3_600, quarantineMs: 100, maxSkewMs: 200, maxAheadMs: 500 }
 /** One id for all, so that a newcomer can only have the one that is in use. */
 const onlyOne = { ...terms, range: 1 }
 const newcomerWaitsMs = terms.leaseMs + terms.maxSkewMs
