@@ -33,11 +33,14 @@ export async function withLateness<T>(
     }
   }
   const watching = watch()
-  const result = await work().finally(() => {
+  let result: T
+  try {
+    result = await work()
+  } finally {
     isDone = true
     // The look that is under way counts: the work may be shorter than it.
-    return watching
-  })
+    await watching
+  }
   return { result, mostMs, sumMs }
 }
 
