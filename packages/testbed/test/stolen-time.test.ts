@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { stolenMs } from '../src/index.ts'
 import { sinceBootMs } from '../src/stolen-time.ts'
@@ -16,5 +17,13 @@ describe('the time that the host took', () => {
     // Since the boot of the machine it is minutes.
     expect(stolenMs()).toBeGreaterThanOrEqual(0)
     expect(stolenMs()).toBeLessThan(10_000)
+  })
+
+  it('is also what this process did not come to its turn, at the most', async () => {
+    await sleep(20)
+    const untilMs = performance.now() + 500
+    while (performance.now() < untilMs);
+    await sleep(20)
+    expect(stolenMs()).toBeGreaterThanOrEqual(490)
   })
 })
