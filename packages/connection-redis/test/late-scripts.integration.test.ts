@@ -28,7 +28,7 @@ describe.skipIf(!serversAvailable())('once the time of a call is over', () => {
     await using server = await startRedis()
     await using opened = await openWith({ url: server.url })
     const { connection } = opened
-    const ping = (): Promise<void> => connection.ping(callMs)
+    const ping = (): Promise<void> => connection.ping(10 * callMs)
     const run = (timeoutMs: number): Promise<unknown> => connection.script(count, ['key'], [], timeoutMs)
     const none = { replicas: 0, waitMs: 1 }
     const replicated = (timeoutMs: number): Promise<unknown> =>
@@ -50,11 +50,11 @@ describe.skipIf(!serversAvailable())('once the time of a call is over', () => {
     const { connection } = opened
     const owner = await cluster.masterOf('key')
     const slot = String(await owner.cli('CLUSTER', 'KEYSLOT', 'key'))
-    await connection.script(count, ['key'], [], callMs)
+    await connection.script(count, ['key'], [], 10 * callMs)
     await owner.cli('CLUSTER', 'DELSLOTS', slot)
     const { error } = await settled(connection.script(count, ['key'], [], shortMs))
     expect(error).toMatchObject({ code: expect.stringMatching(/^(UNAVAILABLE|TIMEOUT)$/) })
-    const waiting = connection.script(count, ['key'], [], 5 * callMs)
+    const waiting = connection.script(count, ['key'], [], 20 * callMs)
     await owner.cli('CLUSTER', 'ADDSLOTS', slot)
     expect(await waiting).toBe(2)
   })

@@ -20,7 +20,10 @@ import { settled } from './settled.ts'
 
 const readScript = new RedisScript('read', "return redis.call('GET', KEYS[1])")
 const keys = Array.from({ length: 30 }, (_, index) => `k${index}`)
-const deadlineMs = 1_000
+/** Reads that hang would take that long. */
+const hangMs = 1_000
+/** So long that none is late because the machine is. */
+const deadlineMs = 10_000
 /** So long that a silent link is not cut by it. */
 const longCallsMs = 20_000
 
@@ -144,7 +147,7 @@ function itFollowsRoutes(url: string, servers: readonly RedisServer[], masterCou
     const parameters = 'client_name=child&replica_only=true'
     const env = { REDIS_URL: `${url}${url.includes('?') ? '&' : '?'}${parameters}` }
     await using node = await spawnNode(child, { env })
-    await node.nextLine('reading', 10_000)
+    await node.nextLine('reading')
     await waitUntil('it to read from the replicas', async () => {
       const lists = await Promise.all(
         servers.slice(masterCount).map((server) => server.cli('CLIENT', 'LIST')),
@@ -152,8 +155,9 @@ function itFollowsRoutes(url: string, servers: readonly RedisServer[], masterCou
       return lists.every((list) => / name=child .* cmd=(get|ping) /.test(String(list)))
     })
     node.send('close')
-    expect(await node.nextLine('failed', 5_000)).toBe('failed 0')
-    await node.nextLine('ended', 1_500)
+    expect(await node.nextLine('failed')).toBe('failed 0')
+    const [, endedMs] = (await node.nextLine('ended')).split(' ')
+    expect(Number(endedMs)).toBeLessThan(1_500 + stolenMs())
     expect(await node.exited).toEqual({ code: 0, signal: null })
   })
 }
@@ -234,7 +238,7 @@ describe.skipIf(!serversAvailable())('reads from a master by its address and its
     expect((await spread(servers, reader(connection)))[1], 'the control').toBeGreaterThan(0)
     const { failures, longestMs } = await readingThrough(connection, () => one.kill())
     expect(failures).toEqual([])
-    expect(longestMs).toBeLessThan(deadlineMs * 1.1 + stolenMs())
+    expect(longestMs).toBeLessThan(hangMs * 1.1 + stolenMs())
     const others = await spread([master, two], reader(connection))
     expect(sum(others)).toBe(300)
     expect(others[1]).toBeGreaterThan(0)
@@ -257,7 +261,7 @@ describe.skipIf(!serversAvailable())('reads from a master by its address and its
       hanging.some(({ error }) => isMultinodeError(error) && error.code === 'TIMEOUT'),
       'the control',
     ).toBe(true)
-    expect(Math.max(...hanging.map(({ ms }) => ms))).toBeLessThan(deadlineMs + stolenMs())
+    expect(Math.max(...hanging.map(({ ms }) => ms))).toBeLessThan(hangMs + stolenMs())
     await reading.look()
     expect(sum(await spread([master, two], reader(connection)))).toBe(300)
     one.resume()
@@ -311,7 +315,7 @@ describe.skipIf(!serversAvailable())('reads through Sentinel', async () => {
     })
     // Sentinel cuts all connections of those that get another role; then there is nobody left to ask for a moment.
     expect(failures.filter((failure) => failure !== 'UNAVAILABLE')).toEqual([])
-    expect(longestMs).toBeLessThan(deadlineMs * 1.1 + stolenMs())
+    expect(longestMs).toBeLessThan(hangMs * 1.1 + stolenMs())
     const rest = sentinel.nodes.filter((node) => node !== master && node.state === 'running')
     // The new master names its replica once that follows it.
     await waitUntil('reads to go to the last replica', async () => {
@@ -342,7 +346,7 @@ describe.skipIf(!serversAvailable())('reads from a Cluster', async () => {
     await replica.pause()
     const { error, ms } = await settled(random.connection.eventualRead('GET', ['k0'], 300))
     expect(error, 'the control').toMatchObject({ code: 'TIMEOUT' })
-    expect(ms).toBeLessThan(deadlineMs + stolenMs())
+    expect(ms).toBeLessThan(hangMs + stolenMs())
     await Promise.all([random.look(), nearest.look()])
     for (const { connection } of [random, nearest]) {
       // oxlint-disable-next-line no-await-in-loop
@@ -359,7 +363,7 @@ describe.skipIf(!serversAvailable())('reads from a Cluster', async () => {
     const master = await cluster.masterOf('k0')
     const { failures, longestMs } = await readingThrough(connection, () => replica.kill())
     expect(failures).toEqual([])
-    expect(longestMs).toBeLessThan(deadlineMs * 1.1 + stolenMs())
+    expect(longestMs).toBeLessThan(hangMs * 1.1 + stolenMs())
     expect(await spread([master], () => reader(connection)('k0'))).toEqual([300])
     await replica.restart()
     await cluster.ready()
