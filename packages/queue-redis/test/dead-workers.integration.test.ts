@@ -45,7 +45,7 @@ describe
       annotate,
     }) => {
       await using server = await startRedis({ aof: true })
-      await using one = await node(server.url)
+      await using one = await node(server.url, { callTimeoutMs: 30_000 })
       const queue = one.queues.open<string>('jobs')
       const watching = new Redis(server.url)
       const { result, mostMs } = await withLateness(

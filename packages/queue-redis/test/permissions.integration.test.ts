@@ -36,11 +36,11 @@ function rulesIn(pattern: RegExp): string[] {
 /** All that the driver does: jobs of each kind are added, run, fail, come again, die, are looked at, wait again, are removed. */
 async function useQueues(url: string): Promise<unknown[]> {
   const troubles: unknown[] = []
-  await using one = await node(url, { callTimeoutMs: 2_000 })
+  await using one = await node(url, { callTimeoutMs: 20_000 })
   try {
     await useQueue(one, 'plain', false)
     await useQueue(one, 'by priority', true)
-    await one.driver.ping(2_000)
+    await one.driver.ping(20_000)
   } catch (error) {
     troubles.push(error)
   }

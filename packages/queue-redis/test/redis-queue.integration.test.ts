@@ -108,7 +108,7 @@ describe.skipIf(!serversAvailable()).concurrent('a server that is not fit for qu
   ])('(%o) is told of once, and refused when strict', async (args, reason, persistence) => {
     await using server = await startRedis({ aof: true, args })
     await using one = await node(server.url)
-    await one.driver.ping(2_000)
+    await one.driver.ping(10_000)
     expect(one.warnings).toEqual([expect.stringMatching(reason)])
     expect(one.driver.features).toMatchObject({ persistence })
     expect(one.driver.concerns).toEqual([expect.stringMatching(reason)])
@@ -130,13 +130,13 @@ describe.skipIf(!serversAvailable()).concurrent('a server that is not fit for qu
     await using server = await startRedis({ aof: true })
     await using lax = await node(server.url)
     await using strict = await node(server.url, { strict: true })
-    await strict.driver.ping(2_000)
+    await strict.driver.ping(10_000)
     expect(lax.driver.concerns).toEqual([])
     await server.cli('CONFIG', 'SET', 'maxmemory-policy', 'volatile-ttl')
-    await lax.driver.ping(2_000)
-    await lax.driver.ping(2_000)
+    await lax.driver.ping(10_000)
+    await lax.driver.ping(10_000)
     expect(lax.warnings).toEqual([expect.stringMatching(/volatile-ttl/)])
-    await expect(strict.driver.ping(2_000)).rejects.toMatchObject(refused)
+    await expect(strict.driver.ping(10_000)).rejects.toMatchObject(refused)
   })
 
   it('leaves no connection open when it is refused', async () => {

@@ -60,10 +60,8 @@ describe.skipIf(!serversAvailable())('a redrive', { timeout: 300_000 }, () => {
     const queue = one.queues.open<string>('jobs')
     await bury(queue)
     await using raw = rawQueue(server)
-    const redriving = failureOf(redriveNaively(raw.queue))
-    await waitUntil('some to be out', async () => (await deadAndWaiting(raw.probe))[0] < jobs, { everyMs: 0 })
-    await server.kill()
-    expect(await redriving).toBeInstanceOf(Error)
+    const redriving = redriveNaively(raw.queue, () => server.kill())
+    expect(await failureOf(redriving)).toBeInstanceOf(Error)
     await server.restart()
     const { waiting, dead } = await waitUntil('its counts', () => queue.counts())
     expect(Number(waiting) + Number(dead)).toBeLessThan(jobs)
@@ -122,9 +120,11 @@ async function bury(queue: Queue<string>): Promise<JobLedger> {
   return ledger
 }
 
-async function redriveNaively(queue: BullQueue): Promise<void> {
+/** @param interrupt the fault, at the moment at which they are nowhere */
+async function redriveNaively(queue: BullQueue, interrupt: () => Promise<unknown>): Promise<void> {
   const letters = await queue.getFailed(0, jobs)
   await Promise.all(letters.map((letter) => letter.remove()))
+  await interrupt()
   await queue.addBulk(letters.map(({ name, data, opts }) => ({ name, data, opts })))
 }
 
