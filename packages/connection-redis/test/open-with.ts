@@ -9,13 +9,13 @@ export interface Opened extends AsyncDisposable {
   readonly warnings: readonly string[]
 }
 
-/** A connection of its own, which ends with its scope. */
+/** A connection of its own, which ends with its scope. A busy machine has time to make it. */
 export async function openWith(
   options: RedisOptions,
   more: Parameters<typeof pluginContext>[0] = {},
 ): Promise<Opened> {
   const warnings: string[] = []
-  const context = pluginContext({ connectTimeoutMs: 5_000, callTimeoutMs: callMs, ...more })
+  const context = pluginContext({ connectTimeoutMs: 30_000, callTimeoutMs: callMs, ...more })
   const share = await openRedis(options, { ...context, warn: (text) => warnings.push(text) })
   const { nodeId } = context.node
   return { connection: share.connection, nodeId, warnings, [Symbol.asyncDispose]: share.release }

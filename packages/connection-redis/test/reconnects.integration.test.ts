@@ -1,10 +1,4 @@
-import {
-  type RedisServer,
-  serversAvailable,
-  startCluster,
-  startSentinel,
-  waitUntil,
-} from '@multinode/testbed'
+import { serversAvailable, startCluster, startSentinel, waitUntil } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { RedisClient, RedisConnection } from '../src/index.ts'

@@ -74,7 +74,7 @@ describe.skipIf(!serversAvailable())('sharing connections', async () => {
     const opened = await Promise.allSettled([1, 2].map(() => openRedis({ url: server.url }, context)))
     expect(opened.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
     await server.restart()
-    const share = await openRedis({ url: server.url }, { ...context, connectTimeoutMs: 5_000 })
+    const share = await openRedis({ url: server.url }, { ...context, connectTimeoutMs: 30_000 })
     await share.connection.ping(1_000)
     await share.release()
   })

@@ -23,13 +23,14 @@ const atOnceMs = connectTimeoutMs * 0.6
 const callMs = 1_000
 const bump = new RedisScript('bump', "return redis.call('INCR', KEYS[1])")
 
-function open(url: string): ReturnType<typeof openRedis> {
-  const context = pluginContext({ connectTimeoutMs, callTimeoutMs: callMs })
+/** With much time, unless that is the point. */
+function open(url: string, patienceMs = 30_000): ReturnType<typeof openRedis> {
+  const context = pluginContext({ connectTimeoutMs: patienceMs, callTimeoutMs: callMs })
   return openRedis({}, { ...context, address: { url, source: 'LOCK_URL' } })
 }
 
 async function expectRefusedAtOnce(url: string, ...parts: readonly string[]): Promise<void> {
-  const { error, ms } = await settled(open(url))
+  const { error, ms } = await settled(open(url, connectTimeoutMs))
   expect(error).toMatchObject({ code: 'MISCONFIGURED', retryable: false })
   for (const part of ['LOCK_URL', ...parts]) expect(String(error)).toContain(part)
   expect(inspect(error, { depth: 10, showHidden: true })).not.toMatch(/wr0ng|s3cr3t/)
@@ -38,7 +39,7 @@ async function expectRefusedAtOnce(url: string, ...parts: readonly string[]): Pr
 
 async function expectWorks(url: string): Promise<void> {
   const share = await open(url)
-  expect(await share.connection.script(bump, ['k'], [], callMs)).toBeGreaterThan(0)
+  expect(await share.connection.script(bump, ['k'], [], 10 * callMs)).toBeGreaterThan(0)
   await share.release()
 }
 
@@ -110,7 +111,7 @@ describe.skipIf(!serversAvailable())('Sentinel', async () => {
     const { settledCalls, againAfterMs } = await writingThrough(share.connection, () => sentinel.failover())
     expectSettledWell(settledCalls)
     expect(againAfterMs).toBeLessThan(5_000 + stolenMs())
-    const role = await share.connection.command('ROLE', [], callMs)
+    const role = await share.connection.command('ROLE', [], 10 * callMs)
     expect(Array.isArray(role) && role[0]).toBe('master')
     await share.release()
   })
@@ -132,7 +133,7 @@ describe.skipIf(!serversAvailable())('Sentinel', async () => {
 
   it('is UNAVAILABLE at the deadline when all Sentinels are down', async () => {
     await sentinel.killSentinels()
-    const { error, ms } = await settled(open(url))
+    const { error, ms } = await settled(open(url, connectTimeoutMs))
     expect(error).toMatchObject({ code: 'UNAVAILABLE', retryable: true })
     expect(String(error)).toContain('All sentinels are unreachable')
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('s3cr3t')
@@ -158,7 +159,9 @@ describe.skipIf(!serversAvailable())('Cluster', async () => {
   it('opens, takes many calls at once on all nodes, and leaves nothing behind', async () => {
     const share = await open(url)
     const keys = Array.from({ length: 60 }, (_, index) => `many-${index}`)
-    const replies = await Promise.all(keys.map((key) => share.connection.script(bump, [key], [], callMs)))
+    const replies = await Promise.all(
+      keys.map((key) => share.connection.script(bump, [key], [], 10 * callMs)),
+    )
     expect(replies).toEqual(keys.map(() => 1))
     await share.release()
     await expectEndsByItself(url)
@@ -190,7 +193,7 @@ describe.skipIf(!serversAvailable())('Cluster', async () => {
 
   it('goes on with a replica when the master is killed', async () => {
     const share = await open(url)
-    await share.connection.script(bump, ['busy'], [], callMs)
+    await share.connection.script(bump, ['busy'], [], 10 * callMs)
     const owner = await cluster.masterOf('busy')
     const { settledCalls, againAfterMs } = await writingThrough(share.connection, async () => {
       await owner.kill()
