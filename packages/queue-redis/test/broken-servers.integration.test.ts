@@ -43,7 +43,8 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is away', { timeout
       await using server = await startRedis()
       await using one = await node(server.url, { callTimeoutMs })
       const queue = one.queues.open('jobs')
-      await queue.add('before')
+      // The first one may be late where others use the machine.
+      await waitUntil('it to work', () => queue.add('before'))
       await states[state](server)
       await waitUntil('it to be noticed', async () => (await timed(one.driver.ping(200))).error !== undefined)
       const single = await timed(queue.add('single'))
@@ -59,7 +60,7 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is away', { timeout
     '(%s) a worker closes within its grace and a second, idle and busy, and the node after it',
     async (state) => {
       await using server = await startRedis()
-      const one = await node(server.url, { callTimeoutMs })
+      const one = await node(server.url, { callTimeoutMs: 10 * callTimeoutMs })
       const started: unknown[] = []
       const idle = await one.queues.open('idle').process(() => {})
       const busy = await one.queues.open('busy').process(
@@ -153,8 +154,11 @@ describe
   .concurrent('a server that refuses for a moment', { timeout: 60_000 }, () => {
     it('is not taken for a failure of the jobs that end then: each is done, once', async () => {
       await using server = await startRedis()
-      await using one = await node(server.url, { callTimeoutMs })
+      await using one = await node(server.url, { callTimeoutMs: 10 * callTimeoutMs })
+      await using hasty = await node(server.url, { callTimeoutMs })
       const queue = one.queues.open<number>('jobs')
+      const refusing = hasty.queues.open<number>('jobs')
+      await waitUntil('it to be open', () => refusing.counts())
       let open = (): void => {}
       const gate = new Promise<void>((resolve) => (open = resolve))
       const runs: number[] = []
@@ -172,7 +176,7 @@ describe
       await waitUntil('all to end', () => one.queues.stats().completed === 3)
       // Tried again until its time is over, which may be in the middle of a try.
       const refused = { code: expect.stringMatching(/^(UNAVAILABLE|TIMEOUT)$/), retryable: true }
-      await expect(queue.add(4), 'the control').rejects.toMatchObject(refused)
+      await expect(refusing.add(4), 'the control').rejects.toMatchObject(refused)
       expect(await queue.counts(), 'the control').toMatchObject({ active: 3 })
       await server.cli('CONFIG', 'SET', 'min-replicas-to-write', '0')
       await waitUntil('all to be done', async () => (await queue.counts()).active === 0)
