@@ -21,7 +21,7 @@ describe.skipIf(!serversAvailable())('consuming', () => {
     server = await startRabbitmq()
     proxy = await tcpProxy(server.port)
     direct = await connect(server.url)
-  }, 60_000)
+  })
   afterAll(async () => {
     await direct.close()
     await proxy.close()
@@ -48,8 +48,12 @@ describe.skipIf(!serversAvailable())('consuming', () => {
     return messageCount
   }
 
+  /** What is in it when its consumers are gone: only then has the server what they held. */
   async function rest(queue: string): Promise<string[]> {
     const channel = await direct.createChannel()
+    await waitUntil('its consumers to be gone', async () => {
+      return (await channel.checkQueue(queue)).consumerCount === 0
+    })
     const texts: string[] = []
     for (;;) {
       const message = await channel.get(queue, { noAck: true })
@@ -79,7 +83,8 @@ describe.skipIf(!serversAvailable())('consuming', () => {
     await consumer.stop(callMs)
     proxy.refuse(false)
     await waitUntil('the connection to be back', () => opened.connection.state.status === 'up')
-    expect([held.length, await messagesIn(queue)]).toEqual([2, 1])
+    await waitUntil('what it held to be back', async () => (await messagesIn(queue)) === 1)
+    expect(held).toHaveLength(2)
     await consumer.resume(callMs)
     await waitUntil('it to come again', () => held.length === 3)
     expect(held.map(({ message }) => message.content.toString())).toEqual(['a', 'b', 'b'])
@@ -147,6 +152,8 @@ describe.skipIf(!serversAvailable())('consuming', () => {
     }
     const stale = await (await attach()).message
     proxy.reset()
+    // Else the server may still take it for delivered, and sends the next one.
+    await waitUntil('it to be back', async () => (await messagesIn(queue)) === 2)
     const { channel, message } = await attach()
     const current = await message
     expect(current?.content.toString()).toBe('a')
@@ -240,16 +247,21 @@ describe.skipIf(!serversAvailable())('consuming', () => {
 
       await using opened = await openWith({ url: server.url })
       const seen: string[] = []
+      let attempts = 0
       const options = {
         queue,
         prefetch: 1,
         exclusive: true,
-        setup: async (channel: Channel) => void (await declare(channel)),
+        setup: async (channel: Channel) => {
+          attempts += 1
+          await declare(channel)
+        },
       }
       const consumer = opened.connection.consume(options, (delivery) => {
         seen.push(delivery.message.content.toString())
         delivery.ack()
       })
+      await waitUntil('the first attempt to fail', () => attempts > 1)
       await expect(consumer.whenAttached(1_000)).rejects.toMatchObject({
         code: 'UNAVAILABLE',
         retryable: true,
