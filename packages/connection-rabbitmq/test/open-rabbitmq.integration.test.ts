@@ -3,7 +3,7 @@ import { pluginContext } from '@multinode/core/testing'
 import { type RabbitmqServer, serversAvailable, startRabbitmq, stolenMs } from '@multinode/testbed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openRabbitmq, type RabbitmqOptions } from '../src/index.ts'
-import { openWith } from './open-with.ts'
+import { callMs, openWith } from './open-with.ts'
 import { settled } from './settled.ts'
 
 const secret = 'hunter2'
@@ -19,7 +19,7 @@ describe.skipIf(!serversAvailable())('opening a connection', () => {
       startRabbitmq({ tls: 'server' }),
       startRabbitmq({ tls: 'mutual' }),
     ])
-  }, 120_000)
+  })
   afterAll(() => Promise.all([plain, tls, mutual].map((server) => server.stop())))
 
   async function refusal(options: RabbitmqOptions): Promise<{ error: unknown; ms: number }> {
@@ -31,7 +31,7 @@ describe.skipIf(!serversAvailable())('opening a connection', () => {
 
   it('pings', async () => {
     await using opened = await openWith({ url: plain.url })
-    await opened.connection.ping(2_000)
+    await opened.connection.ping(callMs)
     expect(opened.connection.state).toMatchObject({ status: 'up', reason: undefined })
     expect(opened.reports).toEqual([])
   })
@@ -45,14 +45,14 @@ describe.skipIf(!serversAvailable())('opening a connection', () => {
       tls_cert_file: cert,
       tls_key_file: key,
     })
-    await Promise.all([one.connection.ping(2_000), both.connection.ping(2_000)])
+    await Promise.all([one.connection.ping(callMs), both.connection.ping(callMs)])
     expect(one.connection.address).toMatch(/^amqps:/)
   })
 
   it('is called as the settings say, or by the node', async () => {
     await using named = await openWith({ url: plain.url, connectionName: 'my shop' })
     await using unnamed = await openWith({ url: plain.url })
-    await Promise.all([named.connection.ping(2_000), unnamed.connection.ping(2_000)])
+    await Promise.all([named.connection.ping(callMs), unnamed.connection.ping(callMs)])
     const names = await plain.ctl('list_connections', 'client_properties')
     for (const name of ['my shop', unnamed.nodeId]) {
       expect(names).toContain(`${name} (consuming)`)

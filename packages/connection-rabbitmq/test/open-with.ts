@@ -1,7 +1,8 @@
 import { pluginContext } from '@multinode/core/testing'
 import { openRabbitmq, type RabbitmqConnection, type RabbitmqOptions } from '../src/index.ts'
 
-export const callMs = 3_000
+/** Patience that no test here is about: a busy machine answers later. */
+export const callMs = 10_000
 
 export interface Opened extends AsyncDisposable {
   readonly connection: RabbitmqConnection
@@ -17,7 +18,7 @@ export async function openWith(
 ): Promise<Opened> {
   const reports: string[] = []
   const report = (error: unknown): void => void reports.push(String(error))
-  const context = pluginContext({ connectTimeoutMs: 10_000, callTimeoutMs: callMs, report, ...more })
+  const context = pluginContext({ connectTimeoutMs: 20_000, callTimeoutMs: callMs, report, ...more })
   const { connection, release } = await openRabbitmq(options, context)
   return { connection, nodeId: context.node.nodeId, reports, [Symbol.asyncDispose]: release }
 }
