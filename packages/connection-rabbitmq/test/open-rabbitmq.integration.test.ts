@@ -53,7 +53,8 @@ describe.skipIf(!serversAvailable())('opening a connection', () => {
     await using named = await openWith({ url: plain.url, connectionName: 'my shop' })
     await using unnamed = await openWith({ url: plain.url })
     await Promise.all([named.connection.ping(callMs), unnamed.connection.ping(callMs)])
-    const names = await plain.ctl('list_connections', 'client_properties')
+    const names = await plain.evaluate(`[element(3, lists:keyfind(<<"connection_name">>, 1,
+      proplists:get_value(client_properties, Each))) || Each <- rabbit_networking:connection_info_all([client_properties])]`)
     for (const name of ['my shop', unnamed.nodeId]) {
       expect(names).toContain(`${name} (consuming)`)
       expect(names).toContain(`${name} (publishing)`)
