@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { claimPort } from './ports.ts'
 import { startProcess } from './process.ts'
 import { type RabbitmqPrograms, rabbitmqPrograms } from './rabbitmq-programs.ts'
+import { waitUntil } from './wait-until.ts'
 
 /** What Erlang nodes need to find and trust one another. */
 export interface ErlangNetwork extends AsyncDisposable {
@@ -26,11 +29,23 @@ export async function startErlangNetwork(): Promise<ErlangNetwork> {
   resources.defer(async () => {
     if (epmd.alive) await epmd.kill('SIGKILL')
   })
+  // Else a node that is sooner starts that daemon after all.
+  await waitUntil('epmd to listen', () => isListening(port))
   const owned = resources.move()
   return {
     programs,
     cookie: randomBytes(12).toString('hex').toUpperCase(),
     env,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+async function isListening(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } finally {
+    socket.destroy()
   }
 }
