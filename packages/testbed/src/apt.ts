@@ -7,6 +7,9 @@ import { run } from './run.ts'
 import { testbedFolder } from './temp-folder.ts'
 import { waitUntil } from './wait-until.ts'
 
+/** Of a download, so that a mirror may fail for once. */
+const retries = ['-o', 'Acquire::Retries=3']
+
 /** Installs the program's package; two runs at once install it once. */
 export async function findByApt(program: Program, host: Host): Promise<string> {
   if (host.env['MULTINODE_TEST_INSTALL'] === 'no') throw new Error('forbidden by MULTINODE_TEST_INSTALL=no')
@@ -15,7 +18,7 @@ export async function findByApt(program: Program, host: Host): Promise<string> {
   if (!host.isRoot) throw new Error('only root may install packages')
   const lock = join(testbedFolder(), 'apt')
   const release = await waitUntil('another test run to finish its apt-get', () => claim(lock), {
-    deadlineMs: 300_000,
+    deadlineMs: 900_000,
     everyMs: 200,
   })
   try {
@@ -29,19 +32,46 @@ export async function findByApt(program: Program, host: Host): Promise<string> {
 }
 
 async function install(aptGet: string, { command, aptPackage }: Program, host: Host): Promise<void> {
-  const flags = ['-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120']
-  // dpkg refuses to work when PATH lacks the sbin folders, as it does after a plain `su`.
-  const env = { ...host.env, PATH: searchFolders(host).join(delimiter), DEBIAN_FRONTEND: 'noninteractive' }
+  const flags = ['-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120', ...retries]
+  const env = {
+    ...host.env,
+    // dpkg refuses to work when PATH lacks the sbin folders, as it does after a plain `su`.
+    PATH: searchFolders(host).join(delimiter),
+    DEBIAN_FRONTEND: 'noninteractive',
+    // For `isLocked`.
+    LC_ALL: 'C',
+  }
   host.announce(
     `${command} is missing: apt-get update; apt-get install ${flags.slice(0, 2).join(' ')} ${aptPackage}`,
   )
   const allowServices = denyServices(host.servicePolicyFile)
   try {
-    await run(aptGet, ['update'], { env, timeoutMs: 120_000 })
-    await run(aptGet, ['install', ...flags, aptPackage], { env, timeoutMs: 300_000 })
+    await update(aptGet, env)
+    await run(aptGet, ['install', ...flags, aptPackage], { env, timeoutMs: 600_000 })
   } finally {
     allowServices()
   }
+}
+
+/** Waits for another apt-get, as a machine that has just started runs one by itself: install waits for its own lock, update does not. */
+async function update(aptGet: string, env: NodeJS.ProcessEnv): Promise<void> {
+  const attempt = async (): Promise<{ readonly error?: unknown } | undefined> => {
+    try {
+      await run(aptGet, ['update', ...retries], { env, timeoutMs: 300_000 })
+      return {}
+    } catch (error) {
+      return isLocked(error) ? undefined : { error }
+    }
+  }
+  const { error } = await waitUntil('another apt-get to end its update', attempt, {
+    deadlineMs: 600_000,
+    everyMs: 500,
+  })
+  if (error !== undefined) throw error
+}
+
+function isLocked(error: unknown): boolean {
+  return error instanceof Error && error.message.includes('Could not get lock')
 }
 
 /** Keeps Debian from starting the package's own service while it is installed. */

@@ -174,6 +174,20 @@ it('shows the end of what apt-get said when it fails', async () => {
   )
 })
 
+it('waits for another apt-get that updates the lists', async () => {
+  fakeApt()
+  const { path } = root
+  const works = readFileSync(join(folder('path'), 'apt-get'), 'utf8').replace('#!/bin/sh\n', '')
+  script(
+    'path',
+    'apt-get',
+    `[ "$1" = update ] && [ ! -e ${path}/tried ] && { : > ${path}/tried; echo E: Could not get lock /var/lib/apt/lists/lock >&2; exit 100; }`,
+    works,
+  )
+  expect(await findProgram('redis-server', host({}, true))).toMatchObject({ source: 'apt' })
+  expect(log().map((line) => line.split(' ')[0])).toEqual(['update', 'install'])
+})
+
 it('finds a library that is not executable, and names its file in the ways out', async () => {
   await expect(findProgram('libfaketime', host({}))).rejects.toThrow(
     `  Docker: no official image has it as one file
