@@ -12,7 +12,7 @@ async function reach(url: string, tls: { ca?: string; cert?: string; key?: strin
   await client.close()
 }
 
-describe.skipIf(!serversAvailable())('startRabbitmq with tls', { timeout: 120_000 }, () => {
+describe.skipIf(!serversAvailable())('startRabbitmq with tls', { timeout: 180_000 }, () => {
   it('serves clients that know its authority, and no others', async () => {
     await using rabbitmq = await startRabbitmq({ tls: 'server' })
     expect(rabbitmq.url).toBe(`amqps://guest:guest@127.0.0.1:${rabbitmq.port}`)

@@ -112,7 +112,7 @@ describe.skipIf(!serversAvailable())('startCluster with a replica each', () => {
     expect(await getAll(keys)).toEqual(keys)
   })
 
-  it('replaces a killed master by its replica, and takes it back', { timeout: 60_000 }, async () => {
+  it('replaces a killed master by its replica, and takes it back', { timeout: 120_000 }, async () => {
     const dead = await cluster.masterOf(0)
     await dead.kill()
     await waitUntil('all keys to be accepted', () => setAll(keys), { deadlineMs: 40_000 })
@@ -155,7 +155,7 @@ describe.skipIf(!serversAvailable())('startCluster without replicas, with passwo
     expect(await to.cli('EXISTS', '{tag}')).toBe(1)
   })
 
-  it('is down without one of its masters, and ready after its restart', { timeout: 60_000 }, async () => {
+  it('is down without one of its masters, and ready after its restart', { timeout: 120_000 }, async () => {
     const [dead, other] = cluster.nodes
     if (!dead || !other) throw new Error('no nodes')
     await dead.kill()

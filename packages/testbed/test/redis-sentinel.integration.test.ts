@@ -6,7 +6,7 @@ import { readTls, type RedisSentinel, serversAvailable, startSentinel, waitUntil
 import { testbedFolder } from '../src/temp-folder.ts'
 
 // Sentinel takes its time, and begins again when votes are split.
-const slow = { timeout: 100_000 }
+const slow = { timeout: 150_000 }
 
 function at(topology: RedisSentinel): { sentinels: { host: string; port: number }[]; name: string } {
   return {
