@@ -38,7 +38,7 @@ describe.skipIf(!serversAvailable())('a release', () => {
     memoryHost = await hostWith('memory-host', [`${scope}/core`])
     const forIds = ['core', 'workerid-redis', 'snowflake-id'].map((name) => `${scope}/${name}`)
     idsHost = await hostWith('ids-host', forIds)
-  }, 180_000)
+  }, 360_000)
 
   afterAll(async () => {
     release?.remove()

@@ -14,7 +14,7 @@ const page = join(workspace, 'docs/writing-an-adapter.md')
 
 test(
   'the steps of docs/writing-an-adapter.md lead from an empty folder to a green suite',
-  { timeout: 240_000 },
+  { timeout: 480_000 },
   async () => {
     const folder = temporaryFolder('adapter')
     const registry = await startLocalRegistry()

@@ -97,8 +97,13 @@ export async function startLocalRegistry(): Promise<LocalRegistry> {
       const token = `${url.slice('http:'.length)}:_authToken=not-a-secret`
       // An audit would send the names of what is installed, ours too, to the outside registry.
       const quiet = ['audit=false', 'fund=false', 'update-notifier=false']
+      // By default npm waits five minutes for an answer that does not come, and ten seconds after one that failed: longer than any test.
+      const patient = ['fetch-timeout=40000', 'fetch-retries=4', 'fetch-retry-mintimeout=1000']
       const file = join(folder, 'npmrc')
-      await writeFile(file, [...known, ...quiet, `${scope}:registry=${url}`, token, ''].join('\n'))
+      await writeFile(
+        file,
+        [...known, ...quiet, ...patient, `${scope}:registry=${url}`, token, ''].join('\n'),
+      )
       return file
     },
     packages: () =>

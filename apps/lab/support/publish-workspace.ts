@@ -37,7 +37,10 @@ export async function publishWorkspace(workspace: string, registry: LocalRegistr
 
     await copyWorkspace(workspace, root)
     await makeRepository(sealed)
-    await run('pnpm', ['install', '--frozen-lockfile', '--prefer-offline'], ordinary)
+    await run('pnpm', ['install', '--frozen-lockfile', '--prefer-offline'], {
+      ...ordinary,
+      deadlineMs: 180_000,
+    })
 
     const before = await publicPackages(root)
     await writeFile(join(root, '.changeset', 'release-rehearsal.md'), minorChangeset(before))
@@ -46,7 +49,7 @@ export async function publishWorkspace(workspace: string, registry: LocalRegistr
     await run('pnpm', ['install', '--frozen-lockfile', '--prefer-offline'], ordinary)
 
     // Publishing builds too, but does not say what the compiler found.
-    await run('pnpm', ['--recursive', 'run', 'build'], sealed)
+    await run('pnpm', ['--recursive', 'run', 'build'], { ...sealed, deadlineMs: 180_000 })
     const publish = async () => {
       await assertStaysLocal({ root, packages: before.map(({ folder }) => folder), env: sealed.env })
       return run('pnpm', ['exec', 'changeset', 'publish'], { ...sealed, deadlineMs: 120_000 })
