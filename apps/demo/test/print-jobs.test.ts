@@ -1,19 +1,17 @@
-import { rmSync, writeFileSync } from 'node:fs'
-import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { type RedisServer, serversAvailable, startRabbitmq, startRedis, waitUntil } from '@multinode/testbed'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { heldLine, holdPrints, withPrintHold } from './support/print-hold.ts'
 import { dataFolder, type PrintShop, startShop } from './support/print-shop.ts'
 
-const holdPrinting = fileURLToPath(new URL('fixtures/hold-printing.ts', import.meta.url))
 /** The lease of a dead node's job and of its order, 10 s each, and the time until somebody looks. */
 const takeOverMs = 30_000
 
 describe.skipIf(!serversAvailable())('with the queue on Redis', () => {
   test('the orders that one node takes are printed by both, each once', async () => {
-    const shops = await startTwo(await newRedis())
+    const folder = dataFolder()
+    const shops = await startTwo(await newRedis(), folder)
     expect(shops[0].child.output()).toMatch(/^ {2}queue is on redis at .*, because QUEUE_ADAPTER=redis$/m)
-    const ids = await Promise.all(Array.from({ length: 30 }, () => shops[0].order('flyer')))
+    const ids = await orderOnTheFirst(shops, folder)
     const orders = await Promise.all(ids.map((id) => shops[1].untilStatus(id, 'finished')))
     expect(orders.map(({ attempts }) => attempts)).toEqual(ids.map(() => 1))
     expect(new Set(orders.map(({ node }) => node))).toEqual(new Set(['press-1', 'press-2']))
@@ -23,13 +21,13 @@ describe.skipIf(!serversAvailable())('with the queue on Redis', () => {
     const redis = await newRedis()
     const folder = dataFolder()
     const env = { DATA_DIR: folder, QUEUE_ADAPTER: 'redis', REDIS_URL: redis.url }
-    const shop = await startShop({ ...env, NODE_OPTIONS: `--import=${holdPrinting}` })
-    writeFileSync(path.join(folder, 'hold'), '')
+    const shop = await startShop({ ...env, ...withPrintHold })
+    const letGo = holdPrints(folder)
     const before = await Promise.all(Array.from({ length: 10 }, () => shop.order('flyer')))
-    await shop.child.nextLine('in the middle of printing')
+    await shop.child.nextLine(heldLine)
     await redis.kill('SIGKILL')
     const meanwhile = await shop.order('poster')
-    rmSync(path.join(folder, 'hold'))
+    letGo()
     await redis.restart()
     for (const id of [...before, meanwhile]) await shop.untilStatus(id, 'finished', takeOverMs)
     expect(await shop.list('?status=finished')).toHaveLength(11)
@@ -39,12 +37,12 @@ describe.skipIf(!serversAvailable())('with the queue on Redis', () => {
     const redis = await newRedis()
     const folder = dataFolder()
     const env = { DATA_DIR: folder, CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }
-    const first = await startShop({ ...env, NODE_ID: 'press-1', NODE_OPTIONS: `--import=${holdPrinting}` })
-    writeFileSync(path.join(folder, 'hold'), '')
+    const first = await startShop({ ...env, ...withPrintHold, NODE_ID: 'press-1' })
+    const letGo = holdPrints(folder)
     const id = await first.order('flyer')
-    await first.child.nextLine('in the middle of printing')
+    await first.child.nextLine(heldLine)
     await first.child.kill('SIGKILL')
-    rmSync(path.join(folder, 'hold'))
+    letGo()
     const second = await startShop({ ...env, NODE_ID: 'press-2' })
     const order = await second.untilStatus(id, 'finished', takeOverMs)
     expect(order).toMatchObject({ node: 'press-2', attempts: 2 })
@@ -61,11 +59,12 @@ describe.skipIf(!serversAvailable() || !isFull)('with the queue on RabbitMQ', ()
     onTestFinished(() => rabbitmq.stop())
     const { port } = new URL(rabbitmq.url)
     const ofQueue = { QUEUE_ADAPTER: 'rabbitmq', RABBITMQ_HOST: '127.0.0.1', RABBITMQ_PORT: port }
-    const shops = await startTwo(redis, ofQueue)
+    const folder = dataFolder()
+    const shops = await startTwo(redis, folder, ofQueue)
     expect(shops[0].child.output()).toMatch(
       /^ {2}queue is on rabbitmq at .*, because QUEUE_ADAPTER=rabbitmq$/m,
     )
-    const ids = await Promise.all(Array.from({ length: 30 }, () => shops[0].order('flyer')))
+    const ids = await orderOnTheFirst(shops, folder)
     const orders = await Promise.all(ids.map((id) => shops[1].untilStatus(id, 'finished')))
     expect(orders.map(({ attempts }) => attempts)).toEqual(ids.map(() => 1))
     expect(new Set(orders.map(({ node }) => node))).toEqual(new Set(['press-1', 'press-2']))
@@ -82,12 +81,23 @@ async function newRedis(): Promise<RedisServer> {
   return redis
 }
 
+/** Nobody is done before both have begun: of two nodes one alone may be that fast. */
+async function orderOnTheFirst(shops: readonly [PrintShop, PrintShop], folder: string): Promise<string[]> {
+  const letGo = holdPrints(folder)
+  const ids = await Promise.all(Array.from({ length: 30 }, () => shops[0].order('flyer')))
+  for (const { child } of shops) await child.nextLine(heldLine)
+  letGo()
+  return ids
+}
+
 async function startTwo(
   redis: RedisServer,
+  folder: string,
   ofQueue: Readonly<Record<string, string>> = { QUEUE_ADAPTER: 'redis' },
 ): Promise<[PrintShop, PrintShop]> {
   const env = {
-    DATA_DIR: dataFolder(),
+    ...withPrintHold,
+    DATA_DIR: folder,
     LOCK_ADAPTER: 'redis',
     WORKERID_ADAPTER: 'redis',
     REDIS_URL: redis.url,
