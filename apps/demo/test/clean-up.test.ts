@@ -24,8 +24,9 @@ describe.skipIf(!serversAvailable())('the clean-up of three nodes', () => {
     const folder = dataFolder()
     const env = { ...onTurns(folder), CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url }
     const shops = await Promise.all(nodes.map((node) => startShop({ ...env, NODE_ID: node })))
-    const turns = turnsIn(folder)
-    await waitUntil('15 turns', () => turns().length >= 15, { deadlineMs: 15_000 })
+    // A node that comes may have its first turn while a late one has not yet asked for the turn before, which is then nobody's.
+    const turns = turnsIn(folder, Date.now() + everyMs)
+    await waitUntil('15 turns', () => turns().length >= 15)
     expectEachOnce(turns())
 
     const frozen = turns().at(-1)?.node ?? ''
@@ -46,7 +47,7 @@ describe.skipIf(!serversAvailable())('the clean-up of three nodes', () => {
     // One that it was in the middle of was given up.
     expectEachOnce(turns(), 1)
     expect(new Set(turns().map(({ node }) => node)).size).toBeGreaterThan(1)
-  }, 60_000)
+  }, 120_000)
 
   test('is not stopped by an outage of the server, which every node reports once', async () => {
     const redis = await startRedis({ aof: true })
@@ -126,13 +127,13 @@ function onTurns(folder: string): Record<string, string> {
   return { DATA_DIR: folder, CLEAN_UP_EVERY_MS: String(everyMs) }
 }
 
-/** Reads what the nodes wrote down, in the order in which the turns were given. */
-function turnsIn(folder: string): () => Turn[] {
+/** Reads what the nodes wrote down of turns after `sinceMs`, in the order in which they were given. */
+function turnsIn(folder: string, sinceMs = 0): () => Turn[] {
   const database = new DatabaseSync(path.join(folder, 'shop.sqlite'), { timeout: 5_000 })
   onTestFinished(() => database.close())
-  const query = database.prepare('SELECT * FROM clean_ups ORDER BY token')
+  const query = database.prepare('SELECT * FROM clean_ups WHERE scheduled_at_ms > ? ORDER BY token')
   return () =>
-    query.all().map((row) => ({
+    query.all(sinceMs).map((row) => ({
       scheduledAtMs: Number(row['scheduled_at_ms']),
       node: String(row['node']),
       token: Number(row['token']),
