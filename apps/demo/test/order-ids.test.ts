@@ -4,7 +4,8 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { pauseOutsideWrites } from './support/pause-outside-writes.ts'
 import { dataFolder, type PrintShop, readJson, startShop } from './support/print-shop.ts'
 
-const workerLeaseMs = 1_500
+/** Kept by a node that stands still for a moment, as all do on a busy machine, and not by one that is frozen. */
+const workerLeaseMs = 5_000
 
 async function workerIdOf(shop: PrintShop): Promise<number | undefined> {
   const { stats } = await readJson<{ stats: { workerid: { held: number[] } } }>(await shop.call('/cluster'))
@@ -63,10 +64,10 @@ describe.skipIf(!serversAvailable())('the number of an order', () => {
           await shop.child.stop()
           return undefined
         },
-        { deadlineMs: 30_000 },
+        { deadlineMs: 90_000 },
       )
     }
-  }, 90_000)
+  }, 180_000)
 })
 
 async function placeSome(shop: PrintShop): Promise<void> {
