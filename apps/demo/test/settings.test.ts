@@ -52,7 +52,8 @@ test.skipIf(!serversAvailable())(
       expect(child.output()).toContain('lock is on redis')
     }
   },
-  60_000,
+  // The start of a RabbitMQ alone may take two minutes where others start beside it.
+  180_000,
 )
 
 describe.skipIf(!serversAvailable())('with signals on Redis', () => {
