@@ -3,7 +3,8 @@ import { type NodeChild, spawnNode, temporaryFolder, waitUntil } from '@multinod
 import { onTestFinished } from 'vitest'
 
 const mainFile = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
-const callTimeoutMs = 10_000
+/** Of the test's patience; what the shop itself may take is less. */
+const callTimeoutMs = 30_000
 
 type Env = Readonly<Record<string, string>>
 
@@ -126,7 +127,7 @@ export class PrintShop {
   }
 
   /** Waits until the order has the status, and returns it. */
-  untilStatus(id: string, status: string, deadlineMs = 10_000): Promise<OrderReply> {
+  untilStatus(id: string, status: string, deadlineMs = 30_000): Promise<OrderReply> {
     const look = async (): Promise<OrderReply | undefined> => {
       const order = await this.find(id)
       return order.status === status ? order : undefined
