@@ -38,7 +38,7 @@ export class ErlangNode {
   async ctl(...args: readonly string[]): Promise<string> {
     return await run(this.#network.programs.ctl, ['-q', '-n', this.name, ...args], {
       env: this.env,
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
     })
   }
 }
