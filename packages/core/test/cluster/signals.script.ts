@@ -25,6 +25,10 @@ async function work(cluster: Cluster, until: Promise<unknown>): Promise<void> {
   say(`work of ${cluster.node.clusterName} finished`)
 }
 
+async function closed(cluster: Cluster): Promise<void> {
+  while (cluster.health().state !== 'closed') await setTimeout(1)
+}
+
 const beforeDrain = (): void => {
   say('before drain')
   asked.resolve()
@@ -78,7 +82,10 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
     const cluster = await open('one')
     process.on('SIGTERM', () => {
       say('heard by somebody else')
-      void setTimeout(100).then(() => process.exit(3))
+      // Long enough for a signal to arrive that is sent again.
+      void closed(cluster)
+        .then(() => setTimeout(100))
+        .then(() => process.exit(3))
     })
     cluster.handleSignals({ beforeDrain })
     void work(cluster, asked.promise)
