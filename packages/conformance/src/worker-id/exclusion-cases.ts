@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { refusal } from '../refusal.ts'
 import { asking, longTerms, take } from './holding.ts'
 import type { WorkerIdCase } from './worker-id-case.ts'
 import { callMs } from './worker-id-world.ts'
@@ -117,7 +118,7 @@ export const exclusionCases: readonly WorkerIdCase[] = [
       const driver = await world.driver()
       for (const aheadMs of [-3_600_000, 3_600_000]) {
         const node = await world.workerIds({ aheadMs })
-        await expect(node.acquire({ isFirstStart: true, ...longTerms })).rejects.toMatchObject({
+        expect(await refusal(node.acquire({ isFirstStart: true, ...longTerms }))).toMatchObject({
           code: 'CLOCK_SKEW',
           details: { maxSkewMs: longTerms.maxSkewMs },
         })

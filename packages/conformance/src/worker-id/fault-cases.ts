@@ -20,7 +20,8 @@ async function whileFrozen<T>(world: WorkerIdWorld, during: () => Promise<T>): P
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true })
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
   })
 }
 
