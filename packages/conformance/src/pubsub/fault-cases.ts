@@ -71,7 +71,12 @@ export const faultCases: readonly PubSubCase[] = [
     control: 'claims-what-failed',
     skip: cannotFreeze,
     async run(world) {
-      const [one, two, reader] = [await world.highNode(), await world.highNode(), await world.highNode()]
+      const hasty = { callTimeoutMs: 2_000 }
+      const [one, two, reader] = [
+        await world.highNode(hasty),
+        await world.highNode(hasty),
+        await world.highNode(),
+      ]
       const checker = new SetChecker()
       await checker.watch(reader)
       const publishers = [checker.publisher(one), checker.publisher(two)]
@@ -81,7 +86,7 @@ export const faultCases: readonly PubSubCase[] = [
       burst(50)
       await whileFrozen(world, async () => {
         burst(50)
-        // Longer than a call may take, so that they are not only late.
+        // Longer than a call of theirs may take, so that they are not only late.
         await sleep(2_500)
         burst(50)
       })

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { PubSubCase } from './pubsub-case.ts'
 import { gapsOf, type PubSubWorld, signalsOf } from './pubsub-world.ts'
-import { publish } from './publishing.ts'
+import { asking, publish } from './publishing.ts'
 import { faultless, SetChecker } from './set-checker.ts'
 import { until } from './until.ts'
 
@@ -25,7 +25,8 @@ export const lostStateCases: readonly PubSubCase[] = [
       const all = [publisher, ...readers]
       await until('all arrived', () => all.every((node) => signalsOf(node).length === 3))
       await world.faults.loseState?.()
-      await until('all are told', () => all.every((node) => gapsOf(node).length > 0), toldWithinMs)
+      const areTold = (): boolean => all.every((node) => gapsOf(node).length > 0)
+      await until('all are told', areTold, toldWithinMs, asking(publisher))
       for (const node of all) expect(gapsOf(node)).toHaveLength(1)
     },
   },
@@ -36,7 +37,7 @@ export const lostStateCases: readonly PubSubCase[] = [
     async run(world) {
       const node = await world.lowNode()
       await world.faults.loseState?.()
-      await until('it is told', () => gapsOf(node).length > 0, toldWithinMs)
+      await until('it is told', () => gapsOf(node).length > 0, toldWithinMs, asking(node))
     },
   },
   {
@@ -48,7 +49,7 @@ export const lostStateCases: readonly PubSubCase[] = [
       await publish(publisher, [1, 2])
       await until('both arrived', () => signalsOf(reader).length === 2)
       await world.faults.loseState?.()
-      await until('it is told', () => gapsOf(reader).length > 0, toldWithinMs)
+      await until('it is told', () => gapsOf(reader).length > 0, toldWithinMs, asking(reader))
       expect(await publish(publisher, [3])).toEqual({ accepted: 1 })
       expect(await publish(await world.lowNode(), [1])).toEqual({ accepted: 1 })
       await until('both arrived', () => signalsOf(reader).length === 4)
@@ -63,11 +64,8 @@ export const lostStateCases: readonly PubSubCase[] = [
       const all = [await world.lowNode(), await world.lowNode(), await world.lowNode()]
       await world.faults.loseState?.()
       const newcomer = await world.lowNode()
-      await until(
-        'all see all',
-        () => [...all, newcomer].every(({ members }) => members().length === 4),
-        toldWithinMs,
-      )
+      const seeAll = (): boolean => [...all, newcomer].every(({ members }) => members().length === 4)
+      await until('all see all', seeAll, toldWithinMs, asking(newcomer))
     },
   },
   {

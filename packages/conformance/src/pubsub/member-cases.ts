@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { PubSubCase } from './pubsub-case.ts'
 import { callMs, type LowNode, signalsOf } from './pubsub-world.ts'
-import { publish, range } from './publishing.ts'
+import { asking, publish, range } from './publishing.ts'
 import { until } from './until.ts'
 
 /** How soon a node that comes or goes is seen. */
@@ -24,7 +24,7 @@ export const memberCases: readonly PubSubCase[] = [
       const both = [first.incarnation, second.incarnation].sort()
       expect(incarnations(second)).toContain(second.incarnation)
       for (const node of [first, second]) {
-        await until('it sees both', () => incarnations(node).length === 2, soonMs)
+        await until('it sees both', () => incarnations(node).length === 2, soonMs, asking(node))
         expect(incarnations(node).sort()).toEqual(both)
       }
     },
@@ -37,7 +37,8 @@ export const memberCases: readonly PubSubCase[] = [
       const before = await world.lowNode({ metadata: { sinceMs: 0 } })
       const node = await world.lowNode({ metadata })
       const all = [before, node]
-      await until('both are seen', () => all.every((each) => incarnations(each).length === 2), soonMs)
+      const seeBoth = (): boolean => all.every((each) => incarnations(each).length === 2)
+      await until('both are seen', seeBoth, soonMs, asking(node))
       for (const { members } of all) {
         const [first, second] = [before, node].map(({ incarnation }) =>
           members().find((each) => each.incarnation === incarnation),
@@ -54,7 +55,8 @@ export const memberCases: readonly PubSubCase[] = [
     control: 'one-node-a-name',
     async run(world) {
       const [one, two] = [await world.lowNode({ nodeId: 'same' }), await world.lowNode({ nodeId: 'same' })]
-      await until('both are seen', () => [one, two].every((node) => node.members().length === 2), soonMs)
+      const seeBoth = (): boolean => [one, two].every((node) => node.members().length === 2)
+      await until('both are seen', seeBoth, soonMs, asking(one))
       await publish(one, [1])
       await publish(two, [1])
       await until('all arrived', () => [one, two].every((node) => signalsOf(node).length === 2))
@@ -65,9 +67,9 @@ export const memberCases: readonly PubSubCase[] = [
     control: 'leaves-in-silence',
     async run(world) {
       const [stays, goes] = [await world.lowNode(), await world.lowNode()]
-      await until('both are seen', () => incarnations(stays).length === 2, soonMs)
+      await until('both are seen', () => incarnations(stays).length === 2, soonMs, asking(stays))
       await goes.driver.leave(callMs)
-      await until('one is gone', () => incarnations(stays).length === 1, soonMs)
+      await until('one is gone', () => incarnations(stays).length === 1, soonMs, asking(stays))
       expect(incarnations(stays)).toEqual([stays.incarnation])
     },
   },

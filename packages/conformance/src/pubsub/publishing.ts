@@ -33,6 +33,11 @@ export function send(
   return driver.publish({ lane, signals, firstUnaccepted }, callMs)
 }
 
+/** A short round trip to the node's server. */
+export function asking({ driver }: LowNode): () => Promise<unknown> {
+  return () => driver.ping(callMs).catch(() => 'it says nothing of how late it is')
+}
+
 export function range(first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, index) => first + index)
 }

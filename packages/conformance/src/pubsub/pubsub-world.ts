@@ -10,8 +10,8 @@ import {
 import { capabilityContext, pluginContext } from '@multinode/core/testing'
 import type { PubSubFaults, PubSubHarness } from './pubsub-harness.ts'
 
-/** The deadline that cases give a single driver call. */
-export const callMs = 2_000
+/** The deadline that cases give a single driver call, where they are not about patience: a busy machine stands still for a second or two. */
+export const callMs = 5_000
 
 /** A node seen from below: a driver, and what it told. */
 export interface LowNode {
@@ -89,11 +89,11 @@ export class PubSubWorld {
     return node
   }
 
-  async highNode(): Promise<HighNode> {
+  async highNode({ callTimeoutMs = callMs }: { readonly callTimeoutMs?: number } = {}): Promise<HighNode> {
     const plugin = this.harness.plugin()
     const { driver, node } = await this.#driver(undefined, plugin)
     const context = capabilityContext('pubsub', plugin.backend, {
-      callTimeoutMs: callMs,
+      callTimeoutMs,
       // Trouble that a fault makes; what matters of it is what the case observes.
       report: () => {},
     })
