@@ -7,7 +7,10 @@ import {
   type NewEntry,
   type StoredEntry,
 } from '@multinode/core'
+import { refusal } from '../refusal.ts'
 import { callMs, type CacheNode, type CacheWorld } from './cache-world.ts'
+
+export { refusal } from '../refusal.ts'
 
 /** Longer than any case takes. */
 export const longMs = 60_000
@@ -46,11 +49,6 @@ export function textsOf(found: readonly (StoredEntry | undefined)[]): (string | 
 
 export function range(first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, index) => first + index)
-}
-
-/** What a call rejects with; what it resolves with where it should not. */
-export function refusal(work: Promise<unknown>): Promise<unknown> {
-  return work.catch((error: unknown) => error)
 }
 
 /** What the case awaits later, or never where it fails before. */

@@ -86,7 +86,7 @@ export const coherenceCases: readonly CacheCase[] = [
       await one.space.setMany(keys.map((key) => ({ key, value: 'old' })))
       await untilKept(world, two, keys)
       // Not before they are lost.
-      world.signals.bus?.delay(500)
+      world.signals.bus?.delay(5_000)
       await one.space.setMany(keys.map((key) => ({ key, value: 'new' })))
       world.signals.bus?.drop(two.node.nodeId)
       const isNew = async (): Promise<boolean> => {

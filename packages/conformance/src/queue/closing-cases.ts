@@ -211,7 +211,8 @@ export const closingCases: readonly QueueCase[] = [
       const [one, two] = [await world.node(), await world.node()]
       const queue = one.queues.open<number>('jobs')
       const gate = new Gate()
-      await queue.process(gate.pass, { leaseMs: shortLeaseMs })
+      // Nobody may take it over before its node is closed, also where that stands still for a moment.
+      await queue.process(gate.pass, { leaseMs: 3 * shortLeaseMs })
       await queue.add(1)
       await until('it runs', () => gate.arrived.length === 1)
       expect(await one.queues.drain(100)).toEqual(['jobs: 1 running'])

@@ -40,13 +40,14 @@ export const dedupeCases: readonly QueueCase[] = [
     skip: without('dedupe'),
     async run(world) {
       const node = await world.node()
-      const queue = node.queues.open('jobs', { attempts: 2, backoff: { ...soon, delayMs: 400 } })
+      // Longer than it takes to look, also on a machine that stands still for a moment.
+      const queue = node.queues.open('jobs', { attempts: 2, backoff: { ...soon, delayMs: 2_500 } })
       let runs = 0
       await queue.process(() => {
         runs += 1
         throw new Error('again')
       })
-      const { id } = await queue.add('job', { dedupe, delayMs: 400 })
+      const { id } = await queue.add('job', { dedupe, delayMs: 2_500 })
       expect(await queue.add('while it is delayed', { dedupe })).toEqual({ status: 'duplicate', id })
       await until('it ran', () => runs === 1)
       expect(await queue.add('between two attempts', { dedupe })).toEqual({ status: 'duplicate', id })

@@ -2,6 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { AddOptions, DeadLetter, Job, Queue, QueueCounts, QueueFeatures } from '@multinode/core'
 import type { QueueWorld } from './queue-world.ts'
 
+export { refusal } from '../refusal.ts'
+
 const everyMs = 10
 
 /** How long nothing must happen, where that is the point. */
@@ -102,11 +104,6 @@ export function range(first: number, last: number): number[] {
 /** Of payloads that are numbers. */
 export function sorted(payloads: readonly unknown[]): unknown[] {
   return payloads.toSorted((a, b) => Number(a) - Number(b))
-}
-
-/** What a call rejects with; what it resolves with where it should not. */
-export function refusal(work: Promise<unknown>): Promise<unknown> {
-  return work.catch((error: unknown) => error)
 }
 
 /** Rejects with the reason where one of them was not added, so that no case waits for it in vain. */

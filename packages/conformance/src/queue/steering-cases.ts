@@ -271,12 +271,14 @@ export const steeringCases: readonly QueueCase[] = [
         seen.push(payload)
         if (payload === 'failing') throw new Error('again')
       })
-      await queue.add('failing', { attempts: 2, backoff: { type: 'fixed', delayMs: 700, jitter: 0 } })
+      // Longer than it takes to purge them, also on a machine that stands still for a moment.
+      const delayMs = 2_500
+      await queue.add('failing', { attempts: 2, backoff: { type: 'fixed', delayMs, jitter: 0 } })
       await until('it ran', () => node.queues.stats().failed === 1)
-      await queue.add('delayed', { delayMs: 700 })
+      await queue.add('delayed', { delayMs })
       await untilCounts(queue, { active: 0, delayed: 2 })
       expect([2, null]).toContain(await queue.purge())
-      await queue.add('later', { delayMs: 1_000 })
+      await queue.add('later', { delayMs: delayMs + 300 })
       await until('the later one ran', () => seen.includes('later'))
       expect(seen).toEqual(['failing', 'later'])
     },

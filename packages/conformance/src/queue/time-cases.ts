@@ -32,7 +32,8 @@ export const timeCases: readonly QueueCase[] = [
       const seen: { payload: unknown; startMs: number }[] = []
       const handler = ({ payload }: Job): void => void seen.push({ payload, startMs: Date.now() })
       await runner.queues.open('jobs').process(handler)
-      const delaysMs = [1_500, 500, 1_000, 1, 0]
+      // So far apart that a server that stands still for a moment changes no order.
+      const delaysMs = [3_000, 1_000, 2_000, 1, 0]
       const addedMs = Date.now()
       await adder.queues
         .open<number>('jobs')
@@ -40,7 +41,7 @@ export const timeCases: readonly QueueCase[] = [
       await until('all ran', () => seen.length === 5)
       const order = seen.map(({ payload }) => payload)
       expect(sorted(order.slice(0, 2))).toEqual([0, 1])
-      expect(order.slice(2)).toEqual([500, 1_000, 1_500])
+      expect(order.slice(2)).toEqual([1_000, 2_000, 3_000])
       for (const { payload, startMs } of seen) {
         expect(startMs - addedMs).toBeGreaterThanOrEqual(Number(payload) - roundingMs)
       }
@@ -54,7 +55,8 @@ export const timeCases: readonly QueueCase[] = [
       const startsMs = new Map<unknown, number>()
       await runner.queues.open('jobs').process(({ payload }) => void startsMs.set(payload, Date.now()))
       const queue = adder.queues.open<string>('jobs')
-      const dueMs = Date.now() + 600
+      // Later than the second add takes, though the first one makes the queue on a busy machine.
+      const dueMs = Date.now() + 3_000
       await queue.add('later', { runAt: new Date(dueMs) })
       await queue.add('now', { runAt: new Date(0) })
       await until('both ran', () => startsMs.size === 2)
@@ -184,7 +186,10 @@ export const timeCases: readonly QueueCase[] = [
     control: 'expiry-is-forgotten',
     async run(world) {
       const node = await world.node()
-      const queue = node.queues.open('jobs', { attempts: 3, backoff: { ...soon, delayMs: 1_100 } })
+      // Longer than the first attempt is late, though its job makes the queue on a busy machine.
+      const expiresInMs = 3_000
+      const backoff = { ...soon, delayMs: expiresInMs + 100 }
+      const queue = node.queues.open('jobs', { attempts: 3, backoff })
       const expired: string[] = []
       queue.on('expired', ({ id }) => void expired.push(id))
       let runs = 0
@@ -192,7 +197,7 @@ export const timeCases: readonly QueueCase[] = [
         runs += 1
         throw new Error('again')
       })
-      const { id } = await queue.add('job', { expiresInMs: 1_000 })
+      const { id } = await queue.add('job', { expiresInMs })
       await until('it is told of as expired', () => expired.length > 0)
       await untilEmpty(queue)
       expect([expired, runs]).toEqual([[id], 1])
