@@ -18,7 +18,7 @@ export async function findByApt(program: Program, host: Host): Promise<string> {
   if (!host.isRoot) throw new Error('only root may install packages')
   const lock = join(testbedFolder(), 'apt')
   const release = await waitUntil('another test run to finish its apt-get', () => claim(lock), {
-    deadlineMs: 900_000,
+    deadlineMs: 1_500_000,
     everyMs: 200,
   })
   try {

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const stepMs = 5
+export const stepMs = 5
+/** Also where a test replaces the clock. */
+const now = performance.now.bind(performance)
 
-/** For how long this process and a server together did not come to their turn: so much later may anything be than where nothing else runs. */
+/** For how long this process and a server together did not come to their turn, whatever else they did: so much later may anything be than where nothing else runs. */
 export interface Lateness {
   /** At once, at the most. */
   readonly mostMs: number
@@ -11,9 +13,10 @@ export interface Lateness {
 }
 
 /**
- * Does the work, and watches meanwhile how late this process and the server are, because others use the machine.
+ * Does the work, and watches meanwhile how late this process and the server are, because others use the machine: other processes, or tests beside this one.
+ * What the work itself computes in one go counts, too, since nothing tells it from that.
  *
- * @param ask a short round trip to the server
+ * @param ask a short round trip to the server, not over what is measured
  */
 export async function withLateness<T>(
   ask: () => Promise<unknown>,
@@ -26,7 +29,8 @@ export async function withLateness<T>(
     while (!isDone) {
       const startedAtMs = performance.now()
       await sleep(stepMs)
-      await ask()
+      // One that fails says nothing of how late they are.
+      await ask().catch(() => {})
       const lateMs = performance.now() - startedAtMs - stepMs
       mostMs = Math.max(mostMs, lateMs)
       sumMs += Math.max(0, lateMs - stepMs)
@@ -50,17 +54,31 @@ export async function withOwnLateness<T>(work: () => Promise<T>): Promise<Latene
 }
 
 /**
+ * For a process that measures itself.
+ *
+ * @returns for how long it wanted its turn since the last look and did not have it: what it computed itself is not counted
+ */
+export function ownLateness(): () => number {
+  let lookedAtMs = now()
+  let used = process.threadCpuUsage()
+  return () => {
+    const computed = process.threadCpuUsage(used)
+    const lateMs = now() - lookedAtMs - (computed.user + computed.system) / 1_000 - 2 * stepMs
+    lookedAtMs = now()
+    used = process.threadCpuUsage()
+    return Math.max(0, lateMs)
+  }
+}
+
+/**
  * For a child that measures itself until its end.
  *
- * @returns tells for how long this process did not come to its turn since; keeps nothing alive
+ * @returns tells for how long this process did not come to its turn since, though it wanted it; keeps nothing alive
  */
 export function watchOwnLateness(): () => number {
+  const lateMs = ownLateness()
   let sumMs = 0
-  let lookedAtMs = performance.now()
-  const sinceThenMs = (): number => Math.max(0, performance.now() - lookedAtMs - 2 * stepMs)
-  setInterval(() => {
-    sumMs += sinceThenMs()
-    lookedAtMs = performance.now()
-  }, stepMs).unref()
-  return () => sumMs + sinceThenMs()
+  const look = (): number => (sumMs += lateMs())
+  setInterval(look, stepMs).unref()
+  return look
 }

@@ -42,11 +42,12 @@ export async function startMonitor(
   url: string,
 ): Promise<{ readonly client: Redis; readonly monitor: Redis }> {
   const client = new Redis(url)
-  const monitor = new Redis(url)
+  // A client that connects again would not be told any more, and say nothing of it.
+  const monitor = new Redis(url, { retryStrategy: () => null })
   // Then all that they send by themselves when they connect is over.
   await Promise.all([client.ping(), monitor.ping()])
   const begun = monitor.call('MONITOR')
-  // As `client.monitor()` does when the answer has been read. Then what others send meanwhile comes with that answer, is taken for answers, too, and ends the connection.
+  // `client.monitor()` does so only when the answer has been read: what others send meanwhile may come with it, is taken for answers, too, and ends the connection.
   Object.assign(monitor, { status: 'monitoring' })
   await begun
   return { client, monitor }

@@ -11,14 +11,17 @@ describe.skipIf(!serversAvailable())('what a server is sent', () => {
       while (!isOver) await busy.incr('key')
     })()
     const begun = []
-    for (let round = 0; round < 50; round += 1) {
-      const { client, monitor } = await startMonitor(server.url)
-      await client.echo('now')
-      begun.push(monitor.status)
-      for (const each of [monitor, client]) each.disconnect()
+    try {
+      for (let round = 0; round < 50; round += 1) {
+        const { client, monitor } = await startMonitor(server.url)
+        await client.echo('now')
+        begun.push(monitor.status)
+        for (const each of [monitor, client]) each.disconnect()
+      }
+    } finally {
+      isOver = true
+      await sending
     }
-    isOver = true
-    await sending
     // With `client.monitor()` the first one is cut off, because what others sent came with its answer.
     expect(new Set(begun)).toEqual(new Set(['monitoring']))
     using wire = await Wire.tap(server)
