@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const stepMs = 5
 
-/** Does the work, and measures how late this process came to its turn meanwhile, all in all: so much later may anything be that it does by its timers. */
+/** Does the work, and measures how late this process came to its turn meanwhile, all in all: so much later may anything be that it does by its timers. As in the testbed, which is not published. */
 export async function withLateness<T>(
   work: () => Promise<T>,
 ): Promise<{ readonly result: T; readonly lateMs: number }> {
