@@ -151,8 +151,8 @@ describe.skipIf(!serversAvailable())('every call ends in time and counts at most
       it.each(these.map((fault) => [fault.name, fault] as const))('%s', async (_name, fault) => {
         const { forgets = false, unnoticed = false } = fault
         // Where none is to fail, none is to be late because the machine is.
-        const deadlineMs = unnoticed ? 10 * callMs : callMs
-        await using loads = await startLoads(place, deadlineMs)
+        const [timeoutMs, deadlineMs] = unnoticed ? [10 * callMs, 3 * callMs] : [callMs, callMs]
+        await using loads = await startLoads(place, timeoutMs)
         const { ours, bare } = loads
         await fault.happen(place, loads)
         for (const proxy of place.proxies) proxy.heal()
@@ -169,7 +169,7 @@ describe.skipIf(!serversAvailable())('every call ends in time and counts at most
   })
 })
 
-async function startLoads(place: Proxied, deadlineMs: number): Promise<Loads & AsyncDisposable> {
+async function startLoads(place: Proxied, timeoutMs: number): Promise<Loads & AsyncDisposable> {
   for (const server of place.masters) {
     await server.flush()
     await server.cli('SCRIPT', 'LOAD', bareCounting.source)
@@ -178,7 +178,7 @@ async function startLoads(place: Proxied, deadlineMs: number): Promise<Loads & A
   const { connection } = started.use(await openWith({ url: place.url }))
   const { redis } = started.use(place.bareClient())
   const loads = {
-    ours: started.use(new Load('ours', askerOf(connection, deadlineMs))),
+    ours: started.use(new Load('ours', askerOf(connection, timeoutMs))),
     bare: started.use(new Load('bare', bareAskerOf(redis))),
   }
   await untilAnswersAreUnderWay(loads)

@@ -1,4 +1,3 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { inspect } from 'node:util'
 import { isMultinodeError } from '@multinode/core'
 import { type RedisServer, stolenMs, waitUntil } from '@multinode/testbed'
@@ -57,19 +56,12 @@ export class Load implements Disposable {
   readonly questions: Question[] = []
   readonly #asker: Asker
   readonly #timer: NodeJS.Timeout
-  readonly #lateness = monitorEventLoopDelay({ resolution: 5 })
   readonly #under: Promise<void>[] = []
 
   constructor(name: string, asker: Asker) {
     this.name = `${name}${(made += 1)}`
     this.#asker = asker
-    this.#lateness.enable()
     this.#timer = setInterval(() => this.#askThree(), everyMs)
-  }
-
-  /** How late a timer of this process was at worst, and what the host took: none of its calls can settle more exactly. */
-  get latenessMs(): number {
-    return this.#lateness.max / 1e6 + stolenMs()
   }
 
   failed(): Question[] {
@@ -89,7 +81,6 @@ export class Load implements Disposable {
 
   [Symbol.dispose](): void {
     this.stop()
-    this.#lateness.disable()
   }
 
   /** Resolves when so many in a row were answered that were asked from now on. */
@@ -158,7 +149,7 @@ export async function wrongsOf(
   load.stop()
   await load.allEnded()
   const counts = await countsOn(masters)
-  const latestMs = deadlineMs * 1.1 + load.latenessMs
+  const latestMs = deadlineMs * 1.1 + stolenMs()
   return load.questions.flatMap(({ kind, id, rightAnswer, ended }) => {
     if (ended === undefined) return [`${id} never ended`]
     const { value, error, ms } = ended

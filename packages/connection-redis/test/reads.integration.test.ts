@@ -20,7 +20,7 @@ import { settled } from './settled.ts'
 
 const readScript = new RedisScript('read', "return redis.call('GET', KEYS[1])")
 const keys = Array.from({ length: 30 }, (_, index) => `k${index}`)
-/** Reads that hang would take that long. */
+/** No read may take longer, whatever hangs. */
 const hangMs = 1_000
 /** So long that none is late because the machine is. */
 const deadlineMs = 10_000

@@ -187,6 +187,7 @@ describe.skipIf(!serversAvailable())('Cluster', async () => {
       10 * callMs,
     )
     expect(settledCalls.filter(({ error }) => error !== undefined)).toEqual([])
+    expect(Math.max(...settledCalls.map(({ ms }) => ms))).toBeLessThan(3 * callMs + stolenMs())
     expect(await cluster.masterOf('busy')).toBe(to)
     await share.release()
   })
