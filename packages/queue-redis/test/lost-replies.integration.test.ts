@@ -141,24 +141,22 @@ describe.skipIf(!serversAvailable()).concurrent('an add whose answer is late', {
     const jobs = new JobsRun()
     const queue = one.queues.open<number>('jobs')
     // The first ones may be late, too, where others use the machine.
-    await waitUntil('one to be added', async () => {
-      await jobs.add(queue)
-      return jobs.count('added') > 0
-    })
-    const before = jobs.count('unknown')
+    await waitUntil('one to be added', () => queue.add(-1))
     // There and back: longer than a call may take, and shorter than the silence of a link that is cut.
     proxy.delay(300)
     const took: number[] = []
     for (let lot = 0; lot < times; lot += 50) {
       took.push(...(await Promise.all(Array.from({ length: 50 }, () => jobs.add(queue)))))
     }
-    expect(jobs.count('unknown') - before).toBe(times)
+    expect(jobs.count('unknown')).toBe(times)
     // The last of them began when all others had been made ready.
     expect(Math.max(...took)).toBeLessThan(callTimeoutMs * 1.1 + 400 + stolenMs())
     proxy.heal()
     const there = other.queues.open<number>('jobs')
-    await there.process(({ payload }) => jobs.ran(payload))
-    await waitUntil('all to run', () => jobs.unknownRun === before + times)
+    await there.process(({ payload }) => {
+      if (payload >= 0) jobs.ran(payload)
+    })
+    await waitUntil('all to run', () => jobs.unknownRun === times)
     expect(jobs).toMatchObject({ lost: 0, lies: 0, again: 0 })
   })
 })
