@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import {
   type RedisCluster,
   type RedisSentinel,
@@ -12,6 +13,7 @@ import { Redis } from 'ioredis'
 import { afterAll, describe, expect, it } from 'vitest'
 import { askerOf, Load, wrongsOf } from './load.ts'
 import { callMs, openWith } from './open-with.ts'
+import { bare } from './proxied.ts'
 
 const downAfterMs = 1_000
 /** Of ours, between two attempts. */
@@ -108,14 +110,19 @@ describe
         const unhandled: unknown[] = []
         const note = (reason: unknown): void => void unhandled.push(reason)
         process.on('unhandledRejection', note)
+        await using keeper = bare(new Redis(to.url))
+        await keeper.redis.ping()
         const midway = async (asked: Load): Promise<void> => {
           for (let round = 0; round < 10; round += 1) {
             await asked.untilItWorks()
             await to.pause()
             const before = asked.questions.length
             await waitUntil('questions under way', () => asked.questions.length > before + 10)
+            // Is there before the server goes on, which reads all that is there before it answers any.
+            const killed = keeper.redis.call('CLIENT', 'KILL', 'TYPE', 'normal')
+            await setImmediate()
             to.resume()
-            await to.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+            await killed
           }
         }
         const load = await loadThrough(
