@@ -92,7 +92,7 @@ describe.skipIf(!serversAvailable())('a set that ran out of time', () => {
     )
     bare.on('error', () => {})
     let lateBare = 0
-    for (const round of rounds) {
+    for (const round of range(2)) {
       const key = `key ${round}`
       const slotName = `{shop:cache:things@:${key}}`
       await here.set([entry(key, 'before')], callMs)
