@@ -110,7 +110,7 @@ describe.skipIf(!serversAvailable()).concurrent('when the answer is lost', () =>
       const waitedMs = performance.now() - startedAtMs
       expect(waitedMs).toBeGreaterThan(terms.leaseMs)
       // It asks each second.
-      expect(waitedMs).toBeLessThan(terms.leaseMs + terms.quarantineMs + 1_100 + lateMs + sumMs + stolenMs())
+      expect(waitedMs).toBeLessThan(terms.leaseMs + terms.quarantineMs + 1_100 + lateMs + sumMs)
       expect(await holdersOn(server)).toEqual([lease.grant.token])
     },
   )
@@ -197,7 +197,7 @@ describe.skipIf(!serversAvailable()).concurrent('when answers are late', () => {
         () => waitUntil('the end of what was granted', nobody),
       )
       const mostMs = terms.leaseMs + terms.quarantineMs + 2 * callTimeoutMs + lateMs
-      expect(performance.now() - backAtMs).toBeLessThan(mostMs + sumMs + stolenMs())
+      expect(performance.now() - backAtMs).toBeLessThan(mostMs + sumMs)
     },
   )
 
@@ -252,8 +252,7 @@ describe.skipIf(!serversAvailable()).concurrent('nodes that take ids and give th
       }
       const live = async ({ workerIds }: WorkerNode): Promise<number> => {
         let leases = 0
-        // Who came to nothing under the faults is served after them.
-        while (!isOver || leases === 0) {
+        const attempt = async (): Promise<void> => {
           try {
             // Fewer ids than nodes: they go from hand to hand.
             const lease = await workerIds.acquire({ ...terms, range: nodeCount - 1, waitMs: 20_000 })
@@ -268,6 +267,9 @@ describe.skipIf(!serversAvailable()).concurrent('nodes that take ids and give th
             failures += 1
           }
         }
+        while (!isOver) await attempt()
+        // Who came to nothing under the faults is served after them.
+        if (leases === 0) await attempt()
         return leases
       }
       const faults: ((proxy: TcpProxy) => unknown)[] = [

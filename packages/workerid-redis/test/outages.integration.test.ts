@@ -123,8 +123,9 @@ describe.skipIf(!serversAvailable()).concurrent.each(outages)(
         const resumedAfterMs = resumedAtMs - endedAtMs
         const waitedMs = isForgetful ? newHistoryMs : 0
         const floorMs = Math.min(...maker.ids.slice(madeBefore).map(timestampOf))
-        // A server that is started answers before this test knows.
+        // A server that is started answers before this test knows, but not long before.
         expect(resumedAtMs - endsAtMs).toBeGreaterThan(waitedMs - 1)
+        expect(resumedAfterMs).toBeGreaterThanOrEqual(waitedMs / 2)
         expect(resumedAfterMs).toBeLessThan(waitedMs + noticedWithinMs + lateMs + stolenMs())
         expect(floorMs).toBeGreaterThan(ceilingMs)
         expect(floorMs, 'a new window after a new history').toBeGreaterThanOrEqual(window.floor())
