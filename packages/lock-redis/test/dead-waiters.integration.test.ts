@@ -5,7 +5,6 @@ import {
   serversAvailable,
   spawnNode,
   startRedis,
-  stolenMs,
   waitUntil,
   withLateness,
 } from '@multinode/testbed'
@@ -48,7 +47,7 @@ describe.skipIf(!serversAvailable()).concurrent('one who waits', () => {
         const { waitedMs, inAllMs, lateMs } = await queue.timeToServe(second, () => held.release())
         waits.push(waitedMs)
         expect(inAllMs, 'the control: it was not its turn').toBeGreaterThan(claimMs / 2)
-        expect(waitedMs).toBeLessThan(claimMs + roomMs + lateMs + stolenMs())
+        expect(waitedMs).toBeLessThan(claimMs + roomMs + lateMs)
         await head.kill()
         await queue.clear()
       }
@@ -85,7 +84,7 @@ describe.skipIf(!serversAvailable()).concurrent('one who waits', () => {
         waits.push(servedAt - expiresAt)
         // Nobody says that the lease has ended: it is asked for when it should have.
         const noticedMs = (jitter - 1) * ttlMs
-        expect(servedAt - expiresAt).toBeLessThan(noticedMs + jitter * claimMs + roomMs + lateMs + stolenMs())
+        expect(servedAt - expiresAt).toBeLessThan(noticedMs + jitter * claimMs + roomMs + lateMs)
         await queue.clear()
       }
       await annotate(summary(waits))
@@ -103,7 +102,7 @@ describe.skipIf(!serversAvailable()).concurrent('one who waits', () => {
     await Promise.all([first.pause(), second.pause()])
     const { waitedMs, lateMs } = await queue.timeToServe(third, () => held.release())
     await annotate(summary([waitedMs]))
-    expect(waitedMs).toBeLessThan(jitter * (5_000 + 2 * claimMs) + roomMs + lateMs + stolenMs())
+    expect(waitedMs).toBeLessThan(jitter * (5_000 + 2 * claimMs) + roomMs + lateMs)
   })
 })
 

@@ -1,17 +1,10 @@
 import { inspect } from 'node:util'
 import { type Cluster, createCluster } from '@multinode/core'
-import {
-  claimPort,
-  serversAvailable,
-  startRedis,
-  stolenMs,
-  waitUntil,
-  withOwnLateness,
-} from '@multinode/testbed'
+import { claimPort, serversAvailable, startRedis, waitUntil, withOwnLateness } from '@multinode/testbed'
 import { beforeAll, describe, expect, it } from 'vitest'
 
 /** Of those that cannot connect: a twentieth of it is for being late with the reason. */
-const connectTimeoutMs = 5_000
+const connectTimeoutMs = 3_000
 const patientMs = 10_000
 
 function create(env: Record<string, string>, connectTimeoutMs = patientMs): Promise<Cluster> {
@@ -68,7 +61,7 @@ describe.skipIf(!serversAvailable()).concurrent('createCluster with signals on R
     free.release()
     expect(failure).toMatchObject({ code: 'UNAVAILABLE' })
     expect(String(failure)).toMatch(/\(REDIS_URL\) .* connect ECONNREFUSED/)
-    expect(ms).toBeLessThan(connectTimeoutMs * 1.2 + sumMs + stolenMs())
+    expect(ms).toBeLessThan(connectTimeoutMs * 1.2 + sumMs)
   })
 
   it('leaves no node and no connection behind when it is closed', async () => {
