@@ -62,7 +62,8 @@ describe.skipIf(!serversAvailable()).concurrent('ids', () => {
       let mostLateMs = 0
       for (let flush = 0; flush < flushes; flush += 1) {
         const { workerIds } = await open()
-        coming.push(workerIds.acquire({ ...terms, waitMs: 60_000 }).then((lease) => work(lease, gently)))
+        // Who comes early may be served after the last flush only.
+        coming.push(workerIds.acquire({ ...terms, waitMs: timeout }).then((lease) => work(lease, gently)))
         await server.flush()
         const startedAt = performance.now()
         const { sumMs: lateMs } = await withLateness(
