@@ -11,7 +11,7 @@ import {
   type TcpProxy,
   tcpProxy,
   waitUntil,
-  withLateness,
+  withOwnLateness,
 } from '@multinode/testbed'
 import { type Channel, connect } from 'amqplib'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -218,11 +218,7 @@ describe.skipIf(!serversAvailable())('a connection', () => {
         node.connection.state.reason?.includes('ECONNREFUSED') === true
       )
     })
-    // Nobody is asked: what is measured is how late this process is.
-    const { result, mostMs } = await withLateness(
-      async () => {},
-      () => settled(node.connection.ping(callMs)),
-    )
+    const { result, mostMs } = await withOwnLateness(() => settled(node.connection.ping(callMs)))
     expect(result.error).toMatchObject({ code: 'UNAVAILABLE', outcome: 'not-sent' })
     expect(result.ms).toBeLessThan(1_000 + mostMs)
     const published = [node.publish(), node.publish()]

@@ -13,7 +13,7 @@ import {
   waitUntil,
   withLateness,
 } from '@multinode/testbed'
-import { connect } from 'amqplib'
+import { type ChannelModel, connect } from 'amqplib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Node, node } from './node.ts'
 import { allArrived, publisher, watch } from './traffic.ts'
@@ -40,6 +40,8 @@ describe.skipIf(!serversAvailable())('a node', () => {
     { timeout: 60_000 },
     async ({ annotate }) => {
       const clusterName = 'killed'
+      await using stack = new AsyncDisposableStack()
+      const bare = await (await bareModel(stack)).createChannel()
       await using one = await node(server.url, { clusterName })
       await using other = await node(server.url, { clusterName })
       const env = { RABBITMQ_URL: server.url, CLUSTER_NAME: clusterName }
@@ -50,7 +52,7 @@ describe.skipIf(!serversAvailable())('a node', () => {
       await child.kill()
       const killedAtMs = performance.now()
       const { result: goneAfterMs, mostMs } = await withLateness(
-        () => one.driver.ping(10_000),
+        () => bare.prefetch(1),
         () =>
           Promise.all(
             both.map(async ({ pubsub }) => {
@@ -73,6 +75,8 @@ describe.skipIf(!serversAvailable())('a node', () => {
     { timeout: 60_000 },
     async ({ annotate }) => {
       const clusterName = 'leaves'
+      await using stack = new AsyncDisposableStack()
+      const bare = await (await bareModel(stack)).createChannel()
       await using one = await node(server.url, { clusterName })
       const env = { RABBITMQ_URL: server.url, CLUSTER_NAME: clusterName }
       await using child = await spawnNode(listener, { env })
@@ -80,7 +84,7 @@ describe.skipIf(!serversAvailable())('a node', () => {
       await waitUntil('both', () => one.pubsub.nodes().length === 2)
       const { downs } = countDowns(one)
       const { result: goneAfterMs, mostMs } = await withLateness(
-        () => one.driver.ping(10_000),
+        () => bare.prefetch(1),
         async () => {
           child.send('close')
           await child.nextLine('closed')
@@ -185,8 +189,7 @@ describe.skipIf(!serversAvailable())('a node', () => {
       const pairs = await Promise.all([pairOf('stream', stack), pairOf('queue', stack)])
       await Promise.all(pairs.map(({ publishers }) => publishAt(500, 100, publishers)))
       for (const { checker, nodes } of pairs) await allArrived(checker, nodes)
-      const bare = stack.adopt(await connect(server.url), (model) => model.close())
-      const channel = await bare.createConfirmChannel()
+      const channel = await (await bareModel(stack)).createConfirmChannel()
       let confirmed = false
       stack.defer(() => server.memoryAlarm(false))
       await server.memoryAlarm(true)
@@ -208,6 +211,11 @@ describe.skipIf(!serversAvailable())('a node', () => {
       }
     },
   )
+
+  /** A connection that is not ours. */
+  async function bareModel(stack: AsyncDisposableStack): Promise<ChannelModel> {
+    return stack.adopt(await connect(server.url), (model) => model.close())
+  }
 
   async function pairOf(mode: 'stream' | 'queue', stack: AsyncDisposableStack) {
     const clusterName = `alarm-${mode}`
