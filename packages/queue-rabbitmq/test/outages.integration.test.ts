@@ -163,7 +163,7 @@ describe.skipIf(!serversAvailable())('while RabbitMQ is away', { timeout: 180_00
     await server.memoryAlarm(true)
     isHeld = false
     await waitUntil('it to be decided', () => isDecided)
-    const isPaused = await Promise.race([consumer.pause().then(() => true), sleep(3_000, false)])
+    const isPaused = await Promise.race([consumer.pause().then(() => true), sleep(10_000, false)])
     const { waiting } = await line.counts(10_000)
     await server.memoryAlarm(false)
     expect(waiting, 'the control: no copy was sent').toBe(0)
@@ -182,7 +182,7 @@ describe.skipIf(!serversAvailable())('while RabbitMQ is away', { timeout: 180_00
   it(`what is added, is to be tried again or is dead while it is short of memory is kept, and all of it goes on afterwards: ${alarmMs / 1_000} s`, async ({
     annotate,
   }) => {
-    await using one = await node(server.url, { clusterName: 'alarm', callTimeoutMs: alarmMs + 30_000 })
+    await using one = await node(server.url, { clusterName: 'alarm', callTimeoutMs: alarmMs + 60_000 })
     const queue = one.queues.open<string>('jobs', {
       attempts: 2,
       backoff: { type: 'fixed', delayMs: 10, jitter: 0 },

@@ -12,6 +12,9 @@ import { JobsRun } from './jobs-run.ts'
 import { node } from './node.ts'
 import { untilEmpty } from './settled-queue.ts'
 
+/** No test here is about patience. */
+const callTimeoutMs = 60_000
+
 describe.skipIf(!serversAvailable())('taking jobs', { timeout: 120_000 }, () => {
   let server: RabbitmqServer
   beforeAll(async () => {
@@ -23,7 +26,7 @@ describe.skipIf(!serversAvailable())('taking jobs', { timeout: 120_000 }, () => 
   it(`a node that is not idle begins none of ${idleTotal} jobs, which two others run, and takes jobs again when it is idle`, async () => {
     const clusterName = 'not-idle'
     await using stack = new AsyncDisposableStack()
-    const open = async () => stack.use(await node(server.url, { clusterName }))
+    const open = async () => stack.use(await node(server.url, { clusterName, callTimeoutMs }))
     const nodes = [await open(), await open(), await open()]
     const jobs = new JobsRun()
     const begun = [0, 0, 0]
@@ -59,8 +62,8 @@ describe.skipIf(!serversAvailable())('taking jobs', { timeout: 120_000 }, () => 
     annotate,
   }) => {
     const clusterName = 'fetched'
-    await using here = await node(server.url, { clusterName })
-    await using there = await node(server.url, { clusterName })
+    await using here = await node(server.url, { clusterName, callTimeoutMs })
+    await using there = await node(server.url, { clusterName, callTimeoutMs })
     let isIdle = true
     let release = (): void => {}
     const seen: { readonly attempt: number; readonly redelivered: boolean }[] = []
@@ -110,8 +113,8 @@ describe.skipIf(!serversAvailable())('taking jobs', { timeout: 120_000 }, () => 
     `jobs of one publisher that are added %s are begun in order by a worker that runs one at a time: ${total}`,
     async (how) => {
       const clusterName = how.replaceAll(' ', '-')
-      await using adding = await node(server.url, { clusterName, callTimeoutMs: 30_000 })
-      await using working = await node(server.url, { clusterName, callTimeoutMs: 30_000 })
+      await using adding = await node(server.url, { clusterName, callTimeoutMs })
+      await using working = await node(server.url, { clusterName, callTimeoutMs })
       const queue = adding.queues.open<number>('jobs')
       const order: number[] = []
       await working.queues.open<number>('jobs').process(({ payload }) => void order.push(payload))
@@ -128,7 +131,7 @@ describe.skipIf(!serversAvailable())('taking jobs', { timeout: 120_000 }, () => 
   )
 
   it('the control: they end in another order when several run at once', async () => {
-    await using one = await node(server.url, { clusterName: 'several' })
+    await using one = await node(server.url, { clusterName: 'several', callTimeoutMs })
     const queue = one.queues.open<number>('jobs')
     const order: number[] = []
     await queue.process(
