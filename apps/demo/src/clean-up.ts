@@ -21,8 +21,9 @@ export interface CleanUpParts {
 
 /**
  * The clean-up that one node of the cluster does at each turn. All nodes wait for the same points in time and claim them by
- * the point itself, not by the moment at which their timer fired: so timers that are late and clocks that differ neither repeat
- * a turn nor leave one out. Each node asks for every turn, in order; whoever asks first has it.
+ * the point itself, not by the moment at which their timer fired: so timers that are late and clocks that differ do not repeat
+ * a turn. Each node asks for every turn since it began, in order; whoever asks first has it. One may be left out when a node that
+ * has just begun has the next one before any of the others, which are late, has asked for it: the next one does its work.
  */
 export class CleanUp {
   readonly #parts: CleanUpParts

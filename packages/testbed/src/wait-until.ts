@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { withDeadline } from './deadline.ts'
 
 export interface WaitOptions {
-  /** Default 10000. */
+  /** Default 30000. */
   readonly deadlineMs?: number
   /** Pause between two probes. Default 25. */
   readonly everyMs?: number

@@ -12,7 +12,7 @@ export const heldLine = 'in the middle of printing'
 /**
  * From now on each node holds its prints up before their sheet is stored.
  *
- * @param passing so many of each node are not held
+ * @param passing the first so many of each node since it began are not held
  * @returns lets them go on
  */
 export function holdPrints(folder: string, passing = 0): () => void {
