@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { far } from './node.ts'
 
 /** Of those that cannot connect: a twentieth of it is for being late with the reason. */
-const connectTimeoutMs = 3_000
+const connectTimeoutMs = 5_000
 const patientMs = 10_000
 const atOnceMs = 1_500
 

@@ -4,7 +4,7 @@ import { claimPort, serversAvailable, startRedis, waitUntil, withOwnLateness } f
 import { beforeAll, describe, expect, it } from 'vitest'
 
 /** Of those that cannot connect: a twentieth of it is for being late with the reason. */
-const connectTimeoutMs = 3_000
+const connectTimeoutMs = 5_000
 const patientMs = 10_000
 
 function create(env: Record<string, string>, connectTimeoutMs = patientMs): Promise<Cluster> {
