@@ -12,5 +12,5 @@ ${timeLua}
 local holder = redis.call('GET', KEYS[2])
 local isGranted = not holder or holder == ARGV[1]
 if isGranted then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
-return {isGranted and 1 or 0, string.format('%.0f', milliseconds()), redis.call('GET', KEYS[1])}
+return {isGranted and 1 or 0, string.format('%.3f', milliseconds()), redis.call('GET', KEYS[1])}
 `

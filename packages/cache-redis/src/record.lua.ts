@@ -15,7 +15,7 @@ local function store()
   if ARGV[5] ~= '' and nowMs >= tonumber(ARGV[5]) then return -1 end
   local freshUntilMs = nowMs + tonumber(ARGV[1])
   local head = struct.pack('>Bdd', 1, freshUntilMs, freshUntilMs + tonumber(ARGV[2]))
-  redis.call('SET', KEYS[1], head .. ARGV[3] .. ARGV[4], 'PX', string.format('%.0f', ARGV[1] + ARGV[2]))
+  redis.call('SET', KEYS[1], head .. ARGV[3] .. ARGV[4], 'PX', string.format('%.0f', math.ceil(ARGV[1] + ARGV[2])))
   redis.call('DEL', KEYS[2])
   return 1
 end

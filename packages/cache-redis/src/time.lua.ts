@@ -5,6 +5,6 @@ local function microseconds()
   return time[1] * 1000000 + time[2]
 end
 local function milliseconds()
-  return math.floor(microseconds() / 1000)
+  return microseconds() / 1000
 end
 `

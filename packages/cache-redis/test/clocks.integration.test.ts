@@ -2,6 +2,8 @@ import type { Clock, StoredEntry } from '@multinode/core'
 import { serversAvailable, startRedis, tcpProxy, withLateness } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { afterAll, describe, expect, it } from 'vitest'
+import { CacheKeys } from '../src/cache-keys.ts'
+import { unpackRecord } from '../src/entry-record.ts'
 import { callMs, entry, far, longMs, node, range } from './node.ts'
 
 /** Of a node whose time of day is off. */
@@ -89,6 +91,31 @@ describe.skipIf(!serversAvailable())('nodes whose clocks are five seconds ahead 
     await bare.set('bare-tag', behind.wallMs())
     const [at, invalidatedAt] = [await bare.hget('bare', 'at'), await bare.get('bare-tag')]
     expect(Number(at)).toBeGreaterThan(Number(invalidatedAt))
+    bare.disconnect()
+  })
+})
+
+describe.skipIf(!serversAvailable())('an entry', async () => {
+  const server = await startRedis()
+  afterAll(() => server.stop())
+
+  it('is fresh for its whole ttl, to less than a millisecond of the clock of the server', async () => {
+    await using one = await node(server.url)
+    const bare = new Redis(server.url)
+    const serverMs = async (): Promise<number> => {
+      const [seconds, micros] = await bare.time()
+      return Number(seconds) * 1_000 + Number(micros) / 1_000
+    }
+    const here = one.driver.open(definition)
+    const stored = new CacheKeys('shop', definition).entry('key')
+    for (const round of range(20)) {
+      const soonestMs = await serverMs()
+      await here.set([entry('key', `value ${round}`, { ttlMs: 3_000, graceMs: longMs })], callMs)
+      const latestMs = await serverMs()
+      const record = unpackRecord(await bare.getBuffer(stored))
+      expect(record?.freshUntilMs).toBeGreaterThanOrEqual(soonestMs + 3_000)
+      expect(record?.freshUntilMs).toBeLessThanOrEqual(latestMs + 3_000)
+    }
     bare.disconnect()
   })
 })

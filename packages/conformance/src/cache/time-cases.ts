@@ -96,7 +96,8 @@ export const timeCases: readonly CacheCase[] = [
       await below.set([entry('low', 'value', { ttlMs: 50, graceMs: longMs, tags: ['a', 'b'] })], callMs)
       await world.until('it is stale', async () => (await two.get('key')) === undefined)
       expect(await two.has('key')).toBe(false)
-      expect(await one.getMany(['key'])).toEqual([undefined])
+      expect(await two.getMany(['key'])).toEqual([undefined])
+      await world.until('it is stale there', async () => (await one.get('key')) === undefined)
       await world.until('the low one is stale', async () => {
         const found = await below.get('low', callMs)
         expect(found?.data.toString()).toBe('value')
@@ -154,7 +155,11 @@ export const timeCases: readonly CacheCase[] = [
       const [one, two] = await nearPair(world)
       await one.space.set('key', 'value', { ttlMs: shortMs })
       await world.until('it is gone', async () => (await two.space.get('key')) === undefined)
-      expect(await one.space.get('key')).toBe(undefined)
+      // What two nodes take for the time of the backend may differ, so it is not gone for both at one moment.
+      const before = one.node.cache.stats().localHits
+      await world.until('it is gone there', async () => (await one.space.get('key')) === undefined)
+      // Backends that count whole milliseconds end an entry by one too soon.
+      expect(one.node.cache.stats().localHits - before).toBeLessThanOrEqual(1)
     },
   },
 ]
