@@ -101,7 +101,12 @@ export class LogServer {
   async resume(on: RedisConnection, position: Position | undefined, timeoutMs: number): Promise<Resumed> {
     const { id, number, epoch } = position ?? { id: '', number: 0, epoch: '' }
     const keys = [this.keys.log, this.keys.meta]
-    const reply = await on.script(resumeScript, keys, [id, number, epoch, newEpoch()], timeoutMs)
+    const reply = await on.script(
+      resumeScript,
+      keys,
+      [id, number, epoch, newEpoch(), this.#source, this.#logLength],
+      timeoutMs,
+    )
     const [what, newId, newNumber, currentEpoch, missed] = Array.isArray(reply) ? reply : []
     const next = { id: String(newId), number: Number(newNumber), epoch: String(currentEpoch) }
     if (what === 'ok' || what === 'fresh') return { gap: undefined, position: next }

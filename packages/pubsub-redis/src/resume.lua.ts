@@ -5,7 +5,7 @@ import { logLua } from './log.lua.ts'
  * also be those of a log whose end was lost and filled up again.
  *
  * KEYS 1 log, 2 meta: see {@link logLua}
- * ARGV 1 id of the last entry, '0-0' where the log was empty, or '' for none, 2 its number, 3 epoch, 4 name for a new epoch
+ * ARGV 1 id of the last entry, '0-0' where the log was empty, or '' for none, 2 its number, 3 epoch, 4 name for a new epoch, 5 source, 6 longest log
  * Reply {what, id, number, epoch, missed or -1}; what is 'ok', 'fresh', or why there is a gap; then the position is the end of the log
  */
 export const resumeLua: string = `
@@ -25,5 +25,8 @@ end
 if isThere then return {'ok', lastId, lastNumber, epoch, 0} end
 if firstNumber and firstNumber > lastNumber then return {'trimmed', headId(), number, epoch, number - lastNumber} end
 -- The end of the log was lost. Others may not have read it yet, and who published it may be dead.
-return {'rewind', headId(), number, begin(ARGV[4]), -1}
+epoch = begin(ARGV[4])
+-- So that all readers hear of it now; and a log that was left empty would be taken for lost once more.
+number = append(epoch, number, ARGV[6], ARGV[5], 0, '', '')
+return {'rewind', headId(), number, epoch, -1}
 `

@@ -137,6 +137,31 @@ describe.skipIf(!serversAvailable()).concurrent.each(faults)('after $what', ({ l
     }
   })
 
+  it('nobody is told twice, also when a node that was cut off finds it first, and another one comes behind it', async () => {
+    await using server = await startRedis()
+    await using proxy = await tcpProxy(server.port)
+    await using sender = await node(server.url, { clusterName })
+    await using receiver = await node(`redis://127.0.0.1:${proxy.port}`, { clusterName })
+    const checker = new SetChecker()
+    const watched = [await watch(checker, sender), await watch(checker, receiver)]
+    const publish = publisher(checker, sender)
+    await publish()
+    await allArrived(checker, [sender])
+    await sleep(1_000)
+    proxy.refuse()
+    proxy.reset()
+    await lose(server)
+    proxy.heal()
+    await waitUntil('both to be told', () => watched.every(({ gaps }) => gaps.length > 0))
+    // What it says first is a look at the log, too.
+    await using newcomer = await node(server.url, { clusterName })
+    await waitUntil('all nodes', () => newcomer.pubsub.nodes().length === 3)
+    await publish()
+    for (const finding of await allArrived(checker, [sender])) {
+      expect(finding).toEqual({ seen: 2, gaps: 1, ...faultless })
+    }
+  })
+
   it('what is published meanwhile is heard or covered by the gap', async () => {
     await using server = await startRedis()
     await using sender = await node(server.url, { clusterName })
