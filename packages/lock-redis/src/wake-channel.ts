@@ -48,7 +48,7 @@ export class WakeChannel {
   open(): void {
     this.#opening ??= this.#open().catch((error: unknown) => {
       this.#opening = undefined
-      if (!this.#isClosed) this.#parts.report(error)
+      this.#report(error)
     })
   }
 
@@ -68,7 +68,7 @@ export class WakeChannel {
     const { client } = connection
     client.on('message', (_: string, message: string) => this.#receive(message))
     client.on('close', () => (this.#isLive = false))
-    client.on('ready', () => void this.#subscribe(connection).catch(this.#parts.report))
+    client.on('ready', () => void this.#subscribe(connection).catch((error: unknown) => this.#report(error)))
     await this.#subscribe(connection)
   }
 
@@ -80,6 +80,11 @@ export class WakeChannel {
     this.#isLive = !this.#isClosed
     // What was said meanwhile was not heard.
     for (const wake of this.#wakers.values()) wake()
+  }
+
+  /** What a close cuts off is no trouble. */
+  #report(error: unknown): void {
+    if (!this.#isClosed) this.#parts.report(error)
   }
 
   /** `go <owner>`: it is reserved for you. `standby <owner>`: it is reserved for somebody else; look whether that one came. */

@@ -73,6 +73,25 @@ describe.skipIf(!serversAvailable()).concurrent('the connection by which waiters
     expect(toldAgain.afterMs).toBeLessThan(1_000 + toldAgain.lateMs)
   })
 
+  it('comes back just when the node is closed: that is no error', async () => {
+    await using server = await startRedis()
+    await using proxy = await tcpProxy(server.port)
+    const reported: unknown[] = []
+    const report = (error: unknown): unknown => reported.push(error)
+    await using one = await node(`redis://127.0.0.1:${proxy.port}`, { clusterName: 'shop', report })
+    const request = { key: 'key', ttlMs: minuteMs, waitMs: minuteMs }
+    for (const owner of ['holder', 'waiter']) await one.driver.acquire({ ...request, owner }, callMs)
+    const isSubscribed = async (): Promise<boolean> => String(await server.cli('PUBSUB', 'CHANNELS')) !== ''
+    await waitUntil('the subscription', isSubscribed)
+    // The second one is answered only after the close.
+    proxy.delay(500)
+    await server.cli('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await waitUntil('the end of it', async () => !(await isSubscribed()), { everyMs: 2 })
+    await waitUntil('the next one', isSubscribed, { everyMs: 5 })
+    await one.driver.close()
+    expect(reported).toEqual([])
+  })
+
   it.each(['there', 'cut off and coming back', 'cut off for good'])(
     'is %s when the node is closed: the process ends',
     async (how) => {
