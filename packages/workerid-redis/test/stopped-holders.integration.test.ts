@@ -103,7 +103,8 @@ async function stopAndGo(made: MadeIds): Promise<readonly Stop[]> {
 function judge(made: MadeIds, group: string, stops: readonly Stop[]): Outcome {
   const lost = stops.flatMap((stop) => lostBy(made, group, stop).map((tenure) => ({ tenure, stop })))
   const after = lost.map(({ tenure, stop }) =>
-    idsIn({ bursts: tenure.bursts.filter(({ atMs }) => atMs > stop.resumedAtMs) }),
+    // Of the same ms as well: it made none while it was stopped.
+    idsIn({ bursts: tenure.bursts.filter(({ atMs }) => atMs >= stop.resumedAtMs) }),
   )
   return {
     ids: made.count(group),
