@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import type { ErlangNetwork } from './erlang-network.ts'
 import { run } from './run.ts'
 
+let calls = 0
+
 /** How to talk to one node of the network, from outside. */
 export class ErlangNode {
   /** Such as `rabbit1@localhost`: a name that nothing asks the DNS for. */
@@ -22,8 +24,9 @@ export class ErlangNode {
   /** The value of an expression, which must be one that JSON can say. 5 to 20 ms. */
   async evaluate(expression: string, timeoutMs = 10_000): Promise<unknown> {
     const input = `io:put_chars(rabbit_json:encode(begin ${expression} end)).\n`
-    // A name by chance: two calls at once must not have the same.
-    const args = ['-r', '-sname', this.name, '-fetch_stdout', '-e']
+    // Two calls at once must not have the same name, or one of them is refused. Those of `-r` are the same for a whole second.
+    const caller = `caller-${process.pid}-${++calls}`
+    const args = ['-h', caller, '-sname', this.name, '-fetch_stdout', '-e']
     const output = await run(this.#network.programs.erlCall, args, {
       env: this.env,
       timeoutMs,

@@ -168,6 +168,14 @@ describe.skipIf(!serversAvailable())('startRabbitmq', { timeout }, () => {
     await expect(rabbitmq.evaluate('1 + a')).rejects.toThrow('badarith')
   })
 
+  it('evaluates several expressions at once', async () => {
+    const numbers = Array.from({ length: 8 }, (_, index) => index)
+    const answers = Promise.all(
+      numbers.map((each) => rabbitmq.evaluate(`begin timer:sleep(50), ${each} end`)),
+    )
+    expect(await answers).toEqual(numbers)
+  })
+
   it('shows the reason and leaves nothing when the server does not come up', async () => {
     await expect(startRabbitmq({ config: ['no_such_setting = 1'] })).rejects.toThrow(
       /did not come up; its output:[^]*no_such_setting/,
