@@ -13,6 +13,8 @@ export interface WakeChannelParts {
   readonly report: (error: unknown) => void
 }
 
+const betweenTriesMs = 1_000
+
 /**
  * How waiters of this process are told that it is their turn: one channel a process, on a connection of its own, opened when the first one
  * has to wait. While it is not there nobody is told, and `isLive` says so.
@@ -44,11 +46,13 @@ export class WakeChannel {
     return () => this.#wakers.delete(owner)
   }
 
-  /** Begins to open it if nobody has; the next waiter tries again what failed. */
+  /** Begins to open it if nobody has. What failed is tried again by who waits a second later. */
   open(): void {
     this.#opening ??= this.#open().catch((error: unknown) => {
-      this.#opening = undefined
-      this.#report(error)
+      // What a close cuts off is no trouble.
+      if (this.#isClosed) return
+      this.#parts.report(error)
+      this.#parts.clock.setTimer(() => (this.#opening = undefined), betweenTriesMs, 'background')
     })
   }
 
@@ -62,14 +66,22 @@ export class WakeChannel {
   }
 
   async #open(): Promise<void> {
+    // One that may not subscribe is kept for the next try.
+    this.#connection ??= await this.#connect()
+    if (this.#isClosed) return this.#connection.close()
+    await this.#subscribe(this.#connection)
+  }
+
+  async #connect(): Promise<RedisConnection> {
     const connection = await this.#parts.connect(this.#ending.signal)
-    if (this.#isClosed) return connection.close()
-    this.#connection = connection
     const { client } = connection
     client.on('message', (_: string, message: string) => this.#receive(message))
     client.on('close', () => (this.#isLive = false))
-    client.on('ready', () => void this.#subscribe(connection).catch((error: unknown) => this.#report(error)))
-    await this.#subscribe(connection)
+    client.on('ready', () => {
+      this.#opening = undefined
+      this.open()
+    })
+    return connection
   }
 
   async #subscribe({ client }: RedisConnection): Promise<void> {
@@ -80,11 +92,6 @@ export class WakeChannel {
     this.#isLive = !this.#isClosed
     // What was said meanwhile was not heard.
     for (const wake of this.#wakers.values()) wake()
-  }
-
-  /** What a close cuts off is no trouble. */
-  #report(error: unknown): void {
-    if (!this.#isClosed) this.#parts.report(error)
   }
 
   /** `go <owner>`: it is reserved for you. `standby <owner>`: it is reserved for somebody else; look whether that one came. */

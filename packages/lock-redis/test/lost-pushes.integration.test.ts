@@ -92,6 +92,25 @@ describe.skipIf(!serversAvailable()).concurrent('the connection by which waiters
     expect(reported).toEqual([])
   })
 
+  it('may not subscribe: they ask for themselves, and it is one connection however often they do', async () => {
+    await using server = await startRedis()
+    await server.cli('ACL', 'SETUSER', 'app', 'on', '>of-app', '~*', '&*', '+@all', '-subscribe')
+    const reported: unknown[] = []
+    const report = (error: unknown): unknown => reported.push(error)
+    const one = await node(server.url.replace('//', '//app:of-app@'), { clusterName: 'shop', report })
+    const connections = async (): Promise<number> =>
+      String(await server.cli('CLIENT', 'LIST')).match(/ user=app /g)?.length ?? 0
+    const held = await one.locks.acquire('key', { ttlMs: minuteMs })
+    const granted = one.locks.acquire('key', { ttlMs: minuteMs, waitMs: minuteMs })
+    await waitUntil('it to be tried twice', () => reported.length >= 2)
+    expect(String(reported)).toMatch(/(NOPERM.*subscribe.*){2}/)
+    expect(await connections()).toBe(2)
+    await held.release()
+    await (await granted).release()
+    await one[Symbol.asyncDispose]()
+    await waitUntil('all to be closed', async () => (await connections()) === 0)
+  })
+
   it.each(['there', 'cut off and coming back', 'cut off for good'])(
     'is %s when the node is closed: the process ends',
     async (how) => {
