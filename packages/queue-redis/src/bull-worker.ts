@@ -16,6 +16,9 @@ import type { Held } from './leases.ts'
 
 /** How long a refused settlement waits before it is sent again. */
 const againMs = 250
+/** How long it waits after the first refused attempt to take a job; doubled with each further one. */
+const firstRefusedMs = 50
+const longestRefusedMs = 1_000
 
 export interface BullWorkerEvents {
   /** Their leases last from when this was sent. */
@@ -37,13 +40,16 @@ export interface BullWorkerEvents {
 type FetchNext = () => boolean
 
 /**
- * BullMQ's worker, with three changes. What goes wrong when a job is settled is not taken for a failure of the job. Renewed leases are told with the time when
- * they were asked for. It never blocks for longer than its `drainDelay`, so that one that is stuck is told from one that waits.
+ * BullMQ's worker, with four changes. What goes wrong when a job is settled is not taken for a failure of the job. Renewed leases are told with the time when
+ * they were asked for. It never blocks for longer than its `drainDelay`, so that one that is stuck is told from one that waits. Where it may not take jobs it asks
+ * once a second, not as fast as the server refuses.
  */
 export class BullWorker extends Worker<unknown, void> {
   readonly #clock: Clock
   readonly #events: BullWorkerEvents
+  readonly #ending = new AbortController()
   #fetching = 0
+  #refusedMs = firstRefusedMs
 
   constructor(
     name: string,
@@ -91,14 +97,40 @@ export class BullWorker extends Worker<unknown, void> {
   }
 
   protected override async moveToActive(token: string, name?: string): Promise<Job<unknown, void>> {
-    this.#fetching += 1
     try {
-      const job = await super.moveToActive(token, name)
+      const job = await this.#fetch(token, name)
+      this.#refusedMs = firstRefusedMs
       this.#events.onAnswer()
       return job
+    } catch (error) {
+      if (error instanceof Error && isNotConnectionError(error)) await this.#holdBack()
+      throw error
+    }
+  }
+
+  async #fetch(token: string, name?: string): Promise<Job<unknown, void>> {
+    this.#fetching += 1
+    try {
+      return await super.moveToActive(token, name)
     } finally {
       this.#fetching -= 1
     }
+  }
+
+  /** Without a time: after it could not wait for a job. */
+  override async delay(...given: Parameters<Worker['delay']>): Promise<void> {
+    if (given.length === 0) await this.#holdBack()
+    else await super.delay(...given)
+  }
+
+  async #holdBack(): Promise<void> {
+    await pause(this.#clock, this.#refusedMs, this.#ending.signal)
+    this.#refusedMs = Math.min(longestRefusedMs, this.#refusedMs * 2)
+  }
+
+  override async close(force?: boolean): Promise<void> {
+    this.#ending.abort()
+    await super.close(force)
   }
 
   protected override getBlockTimeout(blockUntilMs: number): number {

@@ -90,6 +90,37 @@ describe.skipIf(!serversAvailable())('a node that is not idle', { timeout: 60_00
   })
 })
 
+describe.skipIf(!serversAvailable()).concurrent('a server that gives no jobs', () => {
+  it.each(['rpoplpush', 'bzpopmin'])(
+    'because its user lacks +%s is asked about once a second, not as fast as it refuses, and jobs run when it gives them',
+    async (command) => {
+      await using server = await startRedis()
+      const setUser = (rule: string): Promise<unknown> =>
+        server.cli('ACL', 'SETUSER', 'app', 'on', '>of-app', '~*', '&*', '+@all', rule)
+      await setUser(`-${command}`)
+      await using one = await node(server.url.replace('//', '//app:of-app@'))
+      const refused = async (): Promise<number> => {
+        const counts = String(await server.cli('INFO', 'commandstats'))
+        const [, count = 0] = new RegExp(`cmdstat_${command}:.*rejected_calls=(\\d+)`).exec(counts) ?? []
+        return Number(count)
+      }
+      const queue = one.queues.open<number>('jobs')
+      const seen: number[] = []
+      await queue.process(({ payload }) => void seen.push(payload))
+      await waitUntil('the first refusal', async () => (await refused()) > 0)
+      const startedAtMs = performance.now()
+      await waitUntil('the eighth', async () => (await refused()) >= 8)
+      // A busy machine can only make it later.
+      expect(performance.now() - startedAtMs).toBeGreaterThan(2_000)
+      expect(String(one.reported)).toContain('lacks a permission')
+      expect(one.reported).toHaveLength(1)
+      await setUser(`+${command}`)
+      await queue.add(1)
+      await waitUntil('it to run', () => seen.length > 0)
+    },
+  )
+})
+
 describe.skipIf(!serversAvailable())('jobs of one publisher', { timeout: 120_000 }, () => {
   const total = figure({ slice: 2_000, full: 20_000 })
 
