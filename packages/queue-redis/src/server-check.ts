@@ -15,7 +15,7 @@ const longestSkewMs = 1_000
 /** From the least safe to the safest. */
 const order: readonly Persistence[] = ['none', 'unknown', 'aof-no', 'aof-everysec', 'aof-always']
 
-/** Asks every master. Two or three round trips, at once for all. */
+/** Asks every master. Two or three round trips, at once for all. A Cluster of which none is known is away, and says so. */
 export async function checkServer(
   connection: RedisConnection,
   clock: Clock,
@@ -23,6 +23,7 @@ export async function checkServer(
 ): Promise<ServerState> {
   const { client } = connection
   const masters = 'nodes' in client ? client.nodes('master') : [client]
+  if (masters.length === 0) await connection.ping(timeoutMs)
   const states = await Promise.all(masters.map((master) => checkOne(connection, master, clock, timeoutMs)))
   return {
     persistence: order.find((each) => states.some(({ persistence }) => persistence === each)) ?? 'unknown',

@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { openRedis } from '@multinode/connection-redis'
+import { pluginContext } from '@multinode/core/testing'
 import {
   figure,
   publishAt,
   type RedisServer,
   serversAvailable,
+  startCluster,
   startRedis,
   stolenMs,
   type TcpProxy,
@@ -14,6 +17,7 @@ import { Queue as BullQueue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { JobsRun } from './jobs-run.ts'
+import { checkServer } from '../src/server-check.ts'
 import { node } from './node.ts'
 
 const callTimeoutMs = 1_000
@@ -109,4 +113,25 @@ describe.skipIf(!serversAvailable())('while Redis is away', { timeout: 120_000 }
       client.disconnect()
     },
   )
+})
+
+describe.skipIf(!serversAvailable())('while a Cluster is away', { timeout: 120_000 }, () => {
+  it('a look at it rejects, also when no node of it is known any more', async () => {
+    await using cluster = await startCluster()
+    const context = pluginContext()
+    const { connection, release } = await openRedis({ url: cluster.url }, context)
+    const { client } = connection
+    const look = (): Promise<unknown> => checkServer(connection, context.clock, callTimeoutMs)
+    await expect(look()).resolves.toMatchObject({ concerns: expect.any(Array) })
+    await Promise.all(cluster.nodes.map((each) => each.kill()))
+    let looking: Promise<unknown> = Promise.resolve()
+    await waitUntil('none to be known', () => {
+      if (!('nodes' in client) || client.nodes('master').length > 0) return false
+      // In the same turn, because it looks for them again and again.
+      looking = expect(look()).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+      return true
+    })
+    await looking
+    await release()
+  })
 })
