@@ -11,21 +11,22 @@ export interface LogEntry {
 
 /**
  * Reads a reply of XREAD for one stream, in bytes: `[[key, entries]]`, or `[key, entries]` by protocol 3; each entry is `[id, [field, value, ...]]`. Null: none.
- * @throws for anything else, which no log of ours has
+ * @returns undefined for an entry that no publisher of ours wrote
+ * @throws for anything that is no such reply
  */
-export function readEntries(reply: unknown, lane: number): LogEntry[] {
+export function readEntries(reply: unknown, lane: number): (LogEntry | undefined)[] {
   if (reply === null) return []
   const [first, second] = listOf(reply)
   const entries = Array.isArray(first) ? first[1] : second
   return listOf(entries).map((entry) => readEntry(entry, lane))
 }
 
-function readEntry(entry: unknown, lane: number): LogEntry {
+function readEntry(entry: unknown, lane: number): LogEntry | undefined {
   const [id, fields] = listOf(entry)
   const [, head, , data] = listOf(fields)
   const [number, epoch, source, sequence, topic] = String(head).split(' ')
   if (epoch === undefined || source === undefined || topic === undefined || !(data instanceof Uint8Array)) {
-    throw unexpected(entry)
+    return undefined
   }
   return {
     id: String(id),
@@ -37,9 +38,5 @@ function readEntry(entry: unknown, lane: number): LogEntry {
 
 function listOf(value: unknown): unknown[] {
   if (Array.isArray(value)) return value
-  throw unexpected(value)
-}
-
-function unexpected(value: unknown): Error {
-  return new Error(`the log has an entry that no publisher of ours wrote: ${String(value).slice(0, 200)}`)
+  throw new Error(`the server answered what is no list: ${String(value).slice(0, 200)}`)
 }

@@ -35,6 +35,9 @@ export class LogReader {
   #position: Position
   #link: RedisConnection | undefined
   #isDelivering = false
+  #hasToldForeign = false
+  /** Whether the last read was refused for good, as where a permission is missing: then only the next one that succeeds is hearing. */
+  #isRefused = false
   /** Where the log ended, and where it was, when that was last compared. */
   #lastCheck: { readonly head: Position; readonly position: Position; readonly atMs: number } | undefined
   #backoffMs = firstBackoffMs
@@ -101,9 +104,11 @@ export class LogReader {
     this.#link = link
     try {
       await this.#resume(link)
-      onHearing(true)
+      if (!this.#isRefused) onHearing(true)
       while (!this.#ending.signal.aborted) {
         const entries = await this.#read(link)
+        if (this.#isRefused) onHearing(true)
+        this.#isRefused = false
         this.#backoffMs = firstBackoffMs
         if (!(await this.#take(entries))) await this.#resume(link, true)
       }
@@ -129,21 +134,28 @@ export class LogReader {
     }
   }
 
-  async #read(link: RedisConnection): Promise<LogEntry[]> {
+  async #read(link: RedisConnection): Promise<(LogEntry | undefined)[]> {
     const { log } = this.#parts.server.keys
     const args = ['COUNT', mostEntries, 'BLOCK', blockMs, 'STREAMS', log, this.#position.id]
-    return readEntries(await link.commandBuffer('XREAD', args, blockMs + graceMs), this.#parts.lane)
+    try {
+      return readEntries(await link.commandBuffer('XREAD', args, blockMs + graceMs), this.#parts.lane)
+    } catch (error) {
+      this.#isRefused = isDefect(error)
+      throw error
+    }
   }
 
   /** Delivers them in order; false at the first one that cannot follow. */
-  async #take(entries: readonly LogEntry[]): Promise<boolean> {
+  async #take(entries: readonly (LogEntry | undefined)[]): Promise<boolean> {
     const { receiver, onNodesChanged } = this.#parts
     let { number } = this.#position
-    const following = entries.filter((entry) => {
-      const follows = entry.epoch === this.#position.epoch && entry.number === number + 1
-      if (follows) number = entry.number
-      return follows
-    })
+    const following = entries
+      .filter((entry) => entry !== undefined)
+      .filter((entry) => {
+        const follows = entry.epoch === this.#position.epoch && entry.number === number + 1
+        if (follows) number = entry.number
+        return follows
+      })
     const last = following.at(-1)
     if (last !== undefined) {
       if (following.some(({ signal }) => signal === undefined)) onNodesChanged()
@@ -152,15 +164,29 @@ export class LogReader {
       await receiver.receive(following.map(({ signal }) => signal).filter((signal) => signal !== undefined))
       this.#isDelivering = false
     }
+    if (entries.includes(undefined)) this.#reportForeign()
     return following.length === entries.length
+  }
+
+  /** Once: there may be many of them. */
+  #reportForeign(): void {
+    if (this.#hasToldForeign) return
+    this.#hasToldForeign = true
+    const { server, report } = this.#parts
+    report(
+      new MultinodeError(
+        'INTERNAL',
+        `Redis at ${server.connection.address}: the log ${server.keys.log} has an entry that no publisher of ours wrote. It is passed over, and subscribers are told a gap: ` +
+          'find out who else writes there.',
+        { capability: 'pubsub', backend: 'redis' },
+      ),
+    )
   }
 
   /** That the server is away is nothing to report: who calls hears of it, and health says it. */
   #reportDefect(error: unknown): void {
-    if (isMultinodeError(error)) {
-      if (!error.retryable && error.code !== 'CLOSED') this.#parts.report(error)
-      return
-    }
+    if (!isDefect(error)) return
+    if (isMultinodeError(error)) return this.#parts.report(error)
     this.#parts.report(
       new MultinodeError('INTERNAL', `pubsub on redis: reading the log failed: ${String(error)}`, {
         cause: error,
@@ -169,4 +195,9 @@ export class LogReader {
       }),
     )
   }
+}
+
+/** Whether it lasts, until somebody mends it. */
+function isDefect(error: unknown): boolean {
+  return !isMultinodeError(error) || (!error.retryable && error.code !== 'CLOSED')
 }

@@ -181,3 +181,28 @@ describe.skipIf(!serversAvailable()).concurrent.each(faults)('after $what', ({ l
     for (const finding of await allArrived(checker, [sender])) expect(finding).toMatchObject(faultless)
   })
 })
+
+describe.skipIf(!serversAvailable()).concurrent('an entry that somebody else wrote to the log', () => {
+  it('is passed over: told as one gap and reported once, and what comes after it is heard', async () => {
+    await using server = await startRedis()
+    const reported: unknown[] = []
+    const report = (error: unknown): unknown => reported.push(error)
+    await using one = await node(server.url, { clusterName, report })
+    const heard: unknown[] = []
+    const gaps: unknown[] = []
+    await one.pubsub.subscribe('orders.*', ({ payload }) => void heard.push(payload), {
+      onGap: (gap) => void gaps.push(gap),
+      self: 'include',
+    })
+    for (const each of [1, 2]) {
+      await server.cli('XADD', log, '*', 'somebody', 'else')
+      await waitUntil('a gap', () => gaps.length === each)
+      await one.pubsub.publish('orders.changed', each)
+      await waitUntil('what follows', () => heard.length === each)
+    }
+    expect(heard).toEqual([1, 2])
+    expect(one.pubsub.isHearing).toBe(true)
+    expect(reported).toHaveLength(1)
+    expect(String(reported)).toContain('no publisher of ours wrote')
+  })
+})

@@ -98,6 +98,32 @@ describe.skipIf(!serversAvailable()).concurrent('what the README lists for an AC
     },
   )
 
+  it('a node that may not read says so as long as it may not, and hears when it may', async () => {
+    await using server = await startRedis()
+    await setApp([server], appRules)
+    const reported: unknown[] = []
+    const report = (error: unknown): unknown => reported.push(error)
+    await using one = await node(server.url.replace('//', '//app:of-app@'), { clusterName: 'shop', report })
+    const heard: unknown[] = []
+    await one.pubsub.subscribe('orders.*', ({ payload }) => void heard.push(payload), {
+      onGap: 'ignore',
+      self: 'include',
+    })
+    await server.cli('ACL', 'SETUSER', 'app', '-xread')
+    await server.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+    await waitUntil('it to be refused', () => reported.length > 0)
+    const changes: boolean[] = []
+    one.pubsub.onHearing((isHearing) => void changes.push(isHearing))
+    await waitUntil('it to be refused again', () => reported.length > 4)
+    expect(changes).toEqual([])
+    expect(one.pubsub.isHearing).toBe(false)
+    expect(String(reported)).toMatch(/(NOPERM.*'xread'.*){5}/)
+    await server.cli('ACL', 'SETUSER', 'app', '+xread')
+    await one.pubsub.publish('orders.changed', 1)
+    await waitUntil('it to hear', () => heard.length > 0)
+    expect(changes).toEqual([true])
+  })
+
   it('suffices on a Cluster', async () => {
     await using cluster = await startCluster()
     await setApp(cluster.nodes, [...appRules, ...clusterRules])
