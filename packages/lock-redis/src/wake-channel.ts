@@ -14,6 +14,8 @@ export interface WakeChannelParts {
 }
 
 const betweenTriesMs = 1_000
+/** How long a subscription on a Cluster counts: ioredis makes it anew when its node is lost, and says nothing when that is refused. */
+const clusterTrustMs = 5_000
 
 /**
  * How waiters of this process are told that it is their turn: one channel a process, on a connection of its own, opened when the first one
@@ -31,6 +33,7 @@ export class WakeChannel {
   #opening: Promise<void> | undefined
   #connection: RedisConnection | undefined
   #isLive = false
+  #subscribedAtMs = 0
   #isClosed = false
 
   constructor(parts: WakeChannelParts) {
@@ -48,7 +51,9 @@ export class WakeChannel {
 
   /** Begins to open it if nobody has. What failed is tried again by who waits a second later. */
   open(): void {
+    if (this.#isLive && this.#isOld()) this.#opening = undefined
     this.#opening ??= this.#open().catch((error: unknown) => {
+      this.#isLive = false
       // What a close cuts off is no trouble.
       if (this.#isClosed) return
       this.#parts.report(error)
@@ -63,6 +68,11 @@ export class WakeChannel {
     this.#ending.abort()
     await this.#connection?.close()
     await this.#opening
+  }
+
+  #isOld(): boolean {
+    if (this.#connection === undefined || !('nodes' in this.#connection.client)) return false
+    return this.#parts.clock.monotonicMs() - this.#subscribedAtMs > clusterTrustMs
   }
 
   async #open(): Promise<void> {
@@ -86,10 +96,13 @@ export class WakeChannel {
 
   async #subscribe({ client }: RedisConnection): Promise<void> {
     const { prefix, clock, callTimeoutMs } = this.#parts
+    const wasLive = this.#isLive
+    this.#subscribedAtMs = clock.monotonicMs()
     await withDeadline(clock, callTimeoutMs, client.subscribe(prefix + this.id), () => {
       return new Error(`no answer to SUBSCRIBE within ${callTimeoutMs} ms`)
     })
     this.#isLive = !this.#isClosed
+    if (wasLive) return
     // What was said meanwhile was not heard.
     for (const wake of this.#wakers.values()) wake()
   }

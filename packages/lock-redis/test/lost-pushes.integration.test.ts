@@ -2,6 +2,7 @@ import type { Lease } from '@multinode/core'
 import {
   serversAvailable,
   spawnNode,
+  startCluster,
   startRedis,
   type TcpProxy,
   tcpProxy,
@@ -109,6 +110,31 @@ describe.skipIf(!serversAvailable()).concurrent('the connection by which waiters
     await (await granted).release()
     await one[Symbol.asyncDispose]()
     await waitUntil('all to be closed', async () => (await connections()) === 0)
+  })
+
+  it('may not subscribe again on a Cluster, which ioredis does by itself: that is told, and they are told again once it may', async () => {
+    await using cluster = await startCluster()
+    const onAll = (...command: [string, ...string[]]): Promise<unknown> =>
+      Promise.all(cluster.nodes.map((each) => each.cli(...command)))
+    await onAll('ACL', 'SETUSER', 'app', 'on', '>of-app', '~*', '&*', '+@all')
+    const reported: unknown[] = []
+    const report = (error: unknown): unknown => reported.push(error)
+    const url = cluster.url.replace('//', '//app:of-app@')
+    await using one = await node(url, { clusterName: 'shop', report })
+    const isSubscribed = async (): Promise<boolean> =>
+      String(await onAll('PUBSUB', 'CHANNELS')).includes('wake')
+    const held = await one.locks.acquire('key', { ttlMs: minuteMs })
+    const granted = one.locks.acquire('key', { ttlMs: minuteMs, waitMs: minuteMs })
+    await waitUntil('the subscription', isSubscribed)
+    await onAll('ACL', 'SETUSER', 'app', '-subscribe')
+    await onAll(...kill)
+    await waitUntil('it to be told', () => reported.length > 0)
+    expect(await isSubscribed()).toBe(false)
+    expect(String(reported)).toMatch(/NOPERM.*subscribe/)
+    await onAll('ACL', 'SETUSER', 'app', '+subscribe')
+    await waitUntil('the next subscription', isSubscribed)
+    await held.release()
+    await (await granted).release()
   })
 
   it.each(['there', 'cut off and coming back', 'cut off for good'])(
