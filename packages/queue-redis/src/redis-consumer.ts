@@ -153,7 +153,8 @@ export class RedisConsumer implements Consumer {
       (job, token = '') => this.#process(job, token, worker),
       {
         ...bullOptions(main.client),
-        concurrency: options.concurrency - this.#leases.busy,
+        // One that was stuck may have taken the last slot meanwhile.
+        concurrency: Math.max(1, options.concurrency - this.#leases.busy),
         lockDuration: leaseMs,
         // A lock that is gone is noticed within this.
         lockRenewTime: leaseMs / 4,
@@ -321,6 +322,11 @@ export class RedisConsumer implements Consumer {
       await stuck.worker.pause(true)
       const next = await this.#makeEngine(this.#parts.callTimeoutMs)
       if (this.#closing !== undefined) return await this.#dispose(next)
+      if (!this.#isPaused && !this.#isStuck()) {
+        // It went on meanwhile.
+        await Promise.all([stuck.worker.resume(), this.#dispose(next)])
+        return
+      }
       this.#retired.add(stuck)
       this.#engine = next
       this.#answeredAtMs = this.#parts.clock.monotonicMs()
