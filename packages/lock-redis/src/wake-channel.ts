@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { RedisConnection } from '@multinode/connection-redis'
-import { type Clock, type Timer, withDeadline } from '@multinode/core'
+import type { Clock, Timer } from '@multinode/core'
 
 export interface WakeChannelParts {
   /** Makes the connection of the subscription, once somebody has to wait. */
@@ -94,13 +94,11 @@ export class WakeChannel {
     return connection
   }
 
-  async #subscribe({ client }: RedisConnection): Promise<void> {
+  async #subscribe(connection: RedisConnection): Promise<void> {
     const { prefix, clock, callTimeoutMs } = this.#parts
     const wasLive = this.#isLive
     this.#subscribedAtMs = clock.monotonicMs()
-    await withDeadline(clock, callTimeoutMs, client.subscribe(prefix + this.id), () => {
-      return new Error(`no answer to SUBSCRIBE within ${callTimeoutMs} ms`)
-    })
+    await connection.run('SUBSCRIBE', callTimeoutMs, () => connection.client.subscribe(prefix + this.id))
     this.#isLive = !this.#isClosed
     if (wasLive) return
     // What was said meanwhile was not heard.
