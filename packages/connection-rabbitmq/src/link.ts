@@ -6,6 +6,10 @@ import { formatTarget, type RabbitmqEndpoint, type RabbitmqTarget } from './rabb
 
 /** How long a close waits for a server that does not answer. */
 export const closeMs = 300
+/** A connection that is lost within this time, again and again, is made again later each time: something on it costs it. */
+const provenMs = 1_000
+/** No more, because it may only have been cut a few times. */
+const mostDoublings = 3
 
 /** In which order members are restored: channels with their topology, consumers, publishers. */
 export type Rank = 0 | 1 | 2
@@ -54,6 +58,11 @@ export class Link {
   #state: LinkState
   #isConnecting = false
   #wasUp = false
+  #upSinceMs = 0
+  /** How often it was lost soon after it was up. */
+  #earlyLosses = 0
+  /** Of what is being opened. */
+  readonly #ending = new AbortController()
   #isClosed = false
   #wake: (() => void) | undefined
   #lastTold: string | undefined
@@ -106,7 +115,7 @@ export class Link {
       }
       void this.#connect(onError).then(resolve)
     })
-    const onAbort = (): void => this.#wake?.()
+    const onAbort = (): void => this.#giveUp()
     context.signal.addEventListener('abort', onAbort)
     try {
       await withDeadline(this.#clock, timeoutMs, up, () => {
@@ -142,12 +151,12 @@ export class Link {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#giveUp()
     const link = this.#current
     const startedAtMs = this.#clock.monotonicMs()
     // Before the connection, because its close would overtake what they have written.
     await Promise.all([...this.#members].map((member) => member.close()))
     this.#current = undefined
-    this.#wake?.()
     this.#setState('down', 'it was closed')
     if (link === undefined) return
     // What gave them no answer gives none now.
@@ -199,8 +208,10 @@ export class Link {
     const timeoutMs = target.connectTimeoutMs ?? Math.min(context.callTimeoutMs, context.connectTimeoutMs)
     const connectionName = `${target.connectionName ?? context.node.nodeId} (${role})`
     const password = await askPassword()
+    const events = this.#events
+    const ending = this.#ending.signal
+    ending.throwIfAborted()
     try {
-      const events = this.#events
       return await openLink(endpoint, {
         target,
         password,
@@ -208,11 +219,12 @@ export class Link {
         timeoutMs,
         clock: this.#clock,
         events,
+        ending,
       })
     } catch (error) {
       const isSilent = error instanceof Error && /closed abruptly|ECONNRESET/.test(error.message)
-      if (!isSilent || target.tls !== undefined || !(await speaksTls(endpoint, this.#clock, timeoutMs)))
-        throw error
+      if (!isSilent || target.tls !== undefined || ending.aborted) throw error
+      if (!(await speaksTls(endpoint, this.#clock, timeoutMs, ending))) throw error
       throw Object.assign(new Error('the server ended the connection', { cause: error }), {
         code: 'MULTINODE_WANTS_TLS',
       })
@@ -237,7 +249,9 @@ export class Link {
     if (this.#current !== link) throw link.lostBecause ?? new Error('it was closed')
     this.#lastTold = undefined
     this.#wasUp = true
-    this.#setState('up', undefined)
+    this.#upSinceMs = this.#clock.monotonicMs()
+    // It may have said so while all that publishes was restored.
+    this.#setState(link.blockedBecause === undefined ? 'up' : 'blocked', link.blockedBecause)
   }
 
   #lose(link: OpenLink, error: Error): void {
@@ -251,12 +265,15 @@ export class Link {
 
   async #reconnect(): Promise<void> {
     this.#isConnecting = true
+    const isEarly = this.#clock.monotonicMs() - this.#upSinceMs < provenMs
+    this.#earlyLosses = isEarly ? this.#earlyLosses + 1 : 0
     // Not all nodes of a cluster at once.
-    await this.#sleep(backoffMs(0))
+    await this.#sleep(backoffMs(Math.min(this.#earlyLosses, mostDoublings)))
     await this.#connect(() => {})
   }
 
   #block(link: OpenLink, reason: string | undefined): void {
+    link.blockedBecause = reason
     if (this.#current !== link || this.#state.status === 'down') return
     this.#setState(reason === undefined ? 'up' : 'blocked', reason)
     if (reason === undefined) for (const member of this.#members) member.unblock()
@@ -284,6 +301,12 @@ export class Link {
     this.#lastTold = told.message
     // At the start the caller is told instead.
     if (this.#wasUp && !this.#isClosed) this.context.report(told)
+  }
+
+  /** Nothing is connected any more. */
+  #giveUp(): void {
+    this.#ending.abort()
+    this.#wake?.()
   }
 
   #isUnwanted(): boolean {

@@ -10,6 +10,8 @@ export interface OpenLink {
   readonly model: ChannelModel
   /** Set once, before anybody is told. */
   lostBecause: Error | undefined
+  /** Why the server takes no messages, as long as it takes none. */
+  blockedBecause: string | undefined
   /** Cuts the socket, whatever the server does. */
   readonly cut: () => void
 }
@@ -27,12 +29,16 @@ export interface OpenLinkParts {
   readonly timeoutMs: number
   readonly clock: Clock
   readonly events: LinkEvents
+  /** Ends what is still being opened. */
+  readonly ending: AbortSignal
 }
 
-/** Settles within `timeoutMs`; what does not succeed leaves no socket. */
+/** Settles within `timeoutMs`, and at once when `ending` is aborted; what does not succeed leaves no socket. */
 export async function openLink(endpoint: RabbitmqEndpoint, parts: OpenLinkParts): Promise<OpenLink> {
-  const { target, timeoutMs, clock, events } = parts
+  const { target, timeoutMs, clock, events, ending } = parts
   const abort = new AbortController()
+  const onEnding = (): void => abort.abort()
+  ending.addEventListener('abort', onEnding)
   const opening = connect(
     {
       protocol: target.tls === undefined ? 'amqp' : 'amqps',
@@ -49,7 +55,12 @@ export async function openLink(endpoint: RabbitmqEndpoint, parts: OpenLinkParts)
     // Not in the types of amqplib. Where it is another thing one day, messages only cost more.
     const stream: unknown = Reflect.get(model.connection, 'stream')
     if (stream instanceof Socket) writeTogether(stream)
-    const link: OpenLink = { model, lostBecause: undefined, cut: () => abort.abort() }
+    const link: OpenLink = {
+      model,
+      lostBecause: undefined,
+      blockedBecause: undefined,
+      cut: () => abort.abort(),
+    }
     const lose = (error: Error): void => {
       if (link.lostBecause !== undefined) return
       link.lostBecause = error
@@ -70,6 +81,8 @@ export async function openLink(endpoint: RabbitmqEndpoint, parts: OpenLinkParts)
   } catch (error) {
     abort.abort()
     throw error
+  } finally {
+    ending.removeEventListener('abort', onEnding)
   }
 }
 
@@ -99,8 +112,11 @@ export async function speaksTls(
   { host, port }: RabbitmqEndpoint,
   clock: Clock,
   timeoutMs: number,
+  ending: AbortSignal,
 ): Promise<boolean> {
   const socket = connectTls({ host, port, rejectUnauthorized: false })
+  const onEnding = (): void => void socket.destroy()
+  ending.addEventListener('abort', onEnding)
   const answered = new Promise<boolean>((resolve) => {
     socket.once('secureConnect', () => resolve(true))
     socket.once('close', () => resolve(false))
@@ -109,6 +125,7 @@ export async function speaksTls(
   try {
     return await withDeadline(clock, timeoutMs, answered, () => new Error('no answer')).catch(() => false)
   } finally {
+    ending.removeEventListener('abort', onEnding)
     socket.destroy()
   }
 }

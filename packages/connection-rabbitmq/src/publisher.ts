@@ -8,6 +8,8 @@ import { type LiveChannel, openConfirming, refusal, SupervisedChannel } from './
 
 /** Beyond it amqplib refuses headers; the rest of a frame is for the other properties. */
 const mostHeaderBytes = 60_000
+/** What the server calls the exchange without a name. */
+const defaultExchange = 'amq.default'
 
 export interface PublisherOptions {
   /** For errors. */
@@ -261,7 +263,8 @@ export class Publisher {
 
   /** A message for which the server closes the channel would do so again and again, at the cost of all others. */
   #rejectCulprits(error: Error, live: LiveChannel<ConfirmChannel>): void {
-    const [, exchange] = /exchange '(.*?)' in vhost/.exec(error.message) ?? []
+    const [, named] = /exchange '(.*?)' in vhost/.exec(error.message) ?? []
+    const exchange = named === defaultExchange ? '' : named
     const [, bytes] = /message size (\d+)/.exec(error.message) ?? []
     for (const entry of this.#entries) {
       const isCulprit =

@@ -295,10 +295,12 @@ export class SupervisedChannel<C extends Channel = Channel> implements LinkMembe
     }
     this.#liveSinceMs = 0
     const link = this.#link
+    // What the server refuses for a reason that lasts is not asked for several times a second.
+    const most = this.#setupError?.retryable === false ? Infinity : mostDoublings
     this.#timer?.cancel()
     this.#timer = clock.setTimer(
       () => void this.#open(link),
-      backoffMs(Math.min(this.#failures, mostDoublings)),
+      backoffMs(Math.min(this.#failures, most)),
       'background',
     )
     this.#failures += 1

@@ -1,3 +1,4 @@
+import { pluginContext } from '@multinode/core/testing'
 import {
   type RabbitmqServer,
   serversAvailable,
@@ -346,6 +347,27 @@ describe.skipIf(!serversAvailable())('consuming', () => {
     await consumer.close()
     expect(held).toHaveLength(1)
     expect(await messagesIn(queue)).toBe(1)
+  })
+
+  it('asks seldom for what the server refuses for a reason that lasts', async () => {
+    const { clock } = pluginContext()
+    const pausesMs: number[] = []
+    const setTimer: typeof clock.setTimer = (callback, ms, kind) => {
+      if (kind === 'foreground') return clock.setTimer(callback, ms, kind)
+      pausesMs.push(ms)
+      return clock.setTimer(callback, Math.min(ms, 20), kind)
+    }
+    await using opened = await openWith({ url: server.url }, { clock: { ...clock, setTimer } })
+    let tries = 0
+    const setup = async (channel: Channel): Promise<void> => {
+      tries += 1
+      await channel.checkQueue('of-nobody')
+    }
+    opened.connection.consume({ queue: 'of-nobody', prefetch: 1, setup }, () => {})
+    await waitUntil('it to be refused many times', () => tries >= 25)
+    expect(pausesMs.filter((ms) => ms > 1_000).length).toBeGreaterThan(2)
+    expect(Math.max(...pausesMs)).toBeLessThanOrEqual(3_000)
+    expect(opened.reports).toHaveLength(1)
   })
 
   it('survives a callback that throws or rejects, and tells it', async () => {

@@ -284,6 +284,27 @@ describe.skipIf(!serversAvailable())('a connection', () => {
     }
   }, 60_000)
 
+  it('is made again later each time when it never lasts', async () => {
+    const { clock } = pluginContext()
+    const pausesMs: number[] = []
+    const setTimer: typeof clock.setTimer = (callback, ms, kind) => {
+      // Deadlines are longer.
+      if (kind === 'foreground' && ms <= 800) pausesMs.push(ms)
+      return clock.setTimer(callback, ms, kind)
+    }
+    await using opened = await openWith({ url: proxied() }, { clock: { ...clock, setTimer } })
+    let losses = 0
+    const stop = opened.connection.onState(({ status }) => {
+      if (status !== 'up') return
+      losses += 1
+      proxy.reset()
+    })
+    proxy.reset()
+    await waitUntil('it to be lost many times', () => losses >= 12, { deadlineMs: patienceMs })
+    stop()
+    expect(pausesMs.filter((ms) => ms > 200).length).toBeGreaterThan(2)
+  })
+
   it('tells a login that is refused later, and tries again seldom', async () => {
     let password = 'guest'
     let asked = 0
@@ -388,6 +409,18 @@ describe.skipIf(!serversAvailable())('a connection', () => {
         () => {
           proxy.refuse(true)
           proxy.reset()
+        },
+        /^CLOSED,(CLOSED|UNAVAILABLE)$/,
+      ],
+      [
+        'a server that is silent since it was connected to again',
+        async () => {
+          proxy.refuse(true)
+          proxy.reset()
+          await waitUntil('all to be cut off', () => proxy.connections() === 0)
+          proxy.blackhole(true)
+          proxy.refuse(false)
+          await waitUntil('both to be tried again', () => proxy.connections() === 2)
         },
         /^CLOSED,(CLOSED|UNAVAILABLE)$/,
       ],

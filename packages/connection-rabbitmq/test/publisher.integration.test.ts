@@ -37,7 +37,10 @@ describe.skipIf(!serversAvailable())('publishing', () => {
   let queues = 0
 
   beforeAll(async () => {
-    server = await startRabbitmq()
+    const write = '^(?!amq[.]default$)'
+    server = await startRabbitmq({
+      users: [{ name: 'named', password: 'secret', vhosts: { '/': { write } } }],
+    })
     proxy = await tcpProxy(server.port)
   })
   afterAll(async () => {
@@ -213,6 +216,13 @@ describe.skipIf(!serversAvailable())('publishing', () => {
     expect(lost).toBe(500)
   })
 
+  it('rejects at once what the user may not send to a queue by its name', async () => {
+    await using opened = await openWith({ url: server.urlOf('named') }, { report: () => {} })
+    const publisher = opened.connection.publisher()
+    const { error } = await settled(publisher.publish(to('nobody', 'refused'), 30_000))
+    expect(error).toMatchObject({ code: 'MISCONFIGURED' })
+  })
+
   it('tells what no queue takes, when it is mandatory', async () => {
     await using opened = await openWith({ url: server.url })
     const queue = await freshQueue(opened.connection)
@@ -365,6 +375,39 @@ describe.skipIf(!serversAvailable())('publishing', () => {
     expect(writes.full).toBeGreaterThan(1)
     expect((await server.queues()).find(({ name }) => name === queue)?.messages).toBe(count)
     await bare.close()
+  }, 60_000)
+
+  it('knows that the server still lacks memory when it was cut off meanwhile', async () => {
+    const proxy = await tcpProxy(server.port)
+    const url = `amqp://127.0.0.1:${proxy.port}`
+    await using opened = await openWith({ url }, { callTimeoutMs: 2_000 })
+    const { connection } = opened
+    const queue = await freshQueue(connection)
+    const publisher = connection.publisher()
+    // Not back before the other one has sent again what it has, so that the server reads nothing more of either.
+    const other = connection.publisher({
+      setup: async (channel) => {
+        for (let n = 0; n < 3; n += 1) await channel.assertExchange('knows', 'fanout')
+      },
+    })
+    await other.whenReady(callMs)
+    await server.memoryAlarm(true)
+    try {
+      const waiting = publisher.publish(to(queue, 'blocked'), 60_000)
+      await waitUntil('it to be blocked', () => connection.state.status === 'blocked')
+      proxy.reset()
+      await waitUntil('it to be down', () => connection.state.status === 'down')
+      await waitUntil('it to be blocked again', () => connection.state.status === 'blocked', {
+        deadlineMs: 20_000,
+      })
+      expect(connection.state.reason).toContain('memory')
+      await server.memoryAlarm(false)
+      await waiting
+      await waitUntil('it to be up', () => connection.state.status === 'up')
+    } finally {
+      await server.memoryAlarm(false)
+      await proxy.close()
+    }
   }, 60_000)
 
   it('waits while the server lacks memory, within its bounds; consuming goes on', async () => {
