@@ -47,7 +47,7 @@ export class SharedLog implements BusQueue {
 
   async declare(channel: Channel): Promise<boolean> {
     await channel.assertExchange(this.#names.bus, 'topic', { durable: true })
-    if (this.#isOther) await channel.checkQueue(this.name)
+    if (this.#isOther) await channel.checkQueue(this.name).catch((error: unknown) => this.#missing(error))
     else await channel.assertQueue(this.name, this.#options).catch((error: unknown) => this.#refused(error))
     await channel.bindQueue(this.name, this.#names.bus, '#')
     // Its readers look for the entry that they read last.
@@ -67,6 +67,13 @@ export class SharedLog implements BusQueue {
     if (!this.#isOther) this.#warn(what)
     this.#isOther = true
     throw mended(what, error)
+  }
+
+  /** It was deleted, maybe to be made with our limits. */
+  #missing(error: unknown): never {
+    if (homeIsDown.test(String(error)) || !String(error).includes('NOT_FOUND')) throw error
+    this.#isOther = false
+    throw mended(`pubsub on rabbitmq: the stream ${this.name} is gone; made again.`, error)
   }
 }
 

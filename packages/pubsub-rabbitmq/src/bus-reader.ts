@@ -12,6 +12,7 @@ import {
 } from '@multinode/core'
 import { type BusMessage, readBusMessage, toHelloMessage } from './bus-message.ts'
 import type { BusQueue } from './bus-queue.ts'
+import type { ForeignMessages } from './foreign-messages.ts'
 import { SourceLedger } from './source-ledger.ts'
 
 /** What a publisher says of its numbers. */
@@ -32,7 +33,7 @@ export interface BusReaderParts {
   readonly source: string
   readonly clock: Clock
   readonly callTimeoutMs: number
-  readonly report: (error: unknown) => void
+  readonly foreign: ForeignMessages
   /** Called where reading begins: of every publisher it must be known now what was accepted, or the loss of its next signals would not show. */
   readonly onBegin: () => void
 }
@@ -261,7 +262,7 @@ export class BusReader {
     try {
       message = readBusMessage(delivery.message)
     } catch (error) {
-      this.#parts.report(error)
+      this.#parts.foreign.tell(error)
       return undefined
     }
     const { id, offset } = message

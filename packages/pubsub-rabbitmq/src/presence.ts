@@ -9,6 +9,7 @@ import {
 } from '@multinode/core'
 import type { BusNames } from './bus-names.ts'
 import type { Heard } from './bus-reader.ts'
+import type { ForeignMessages } from './foreign-messages.ts'
 
 const everyMs = 3_000
 /** How long after it was heard last a node counts as dead. */
@@ -26,6 +27,7 @@ export interface PresenceParts {
   readonly numbers: () => { readonly accepted: number; readonly sent: number }
   /** To be told what other publishers, and this one, say of theirs. */
   readonly onHeard: (source: string, heard: Heard) => void
+  readonly foreign: ForeignMessages
 }
 
 /** What a node says of itself every few seconds, to all. */
@@ -189,8 +191,13 @@ export class Presence {
   }
 
   #hear({ message }: Delivery): void {
-    const { receiver, clock, member: self, onHeard } = this.#parts
-    const heartbeat = readHeartbeat(message.content)
+    const { receiver, clock, member: self, onHeard, foreign } = this.#parts
+    let heartbeat: Heartbeat
+    try {
+      heartbeat = readHeartbeat(message.content)
+    } catch (error) {
+      return foreign.tell(error)
+    }
     const { what, member, accepted, sent, question } = heartbeat
     const { incarnation } = member
     if (this.#isEnded) return

@@ -15,6 +15,7 @@ import { toSignalMessage } from './bus-message.ts'
 import { BusNames } from './bus-names.ts'
 import { type BusQueue, OwnQueue, SharedLog } from './bus-queue.ts'
 import { BusReader } from './bus-reader.ts'
+import { ForeignMessages } from './foreign-messages.ts'
 import { Presence } from './presence.ts'
 
 export interface RabbitmqPubSubSettings {
@@ -156,6 +157,7 @@ export class RabbitmqPubSub implements PubSubDriver {
     const { node, clock, callTimeoutMs, report } = this.#context
     const { nodeId, incarnation } = node
     const { connection } = this.#share
+    const foreign = new ForeignMessages(clock, report)
     const reader = new BusReader({
       connection,
       publisher: this.#publisher,
@@ -164,7 +166,7 @@ export class RabbitmqPubSub implements PubSubDriver {
       source: incarnation,
       clock,
       callTimeoutMs,
-      report,
+      foreign,
       onBegin: () => presence.ask(),
     })
     const presence = new Presence({
@@ -175,6 +177,7 @@ export class RabbitmqPubSub implements PubSubDriver {
       clock,
       numbers: () => ({ accepted: this.#accepted, sent: this.#sent }),
       onHeard: (source, heard) => reader.heard(source, heard),
+      foreign,
     })
     return { presence, reader }
   }

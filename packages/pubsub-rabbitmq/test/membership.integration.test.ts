@@ -35,6 +35,51 @@ describe.skipIf(!serversAvailable())('a node', () => {
   })
   afterAll(() => server.stop())
 
+  it('makes a log anew that had other limits and was deleted', async () => {
+    const clusterName = 'deleted'
+    await using stack = new AsyncDisposableStack()
+    const bare = await (await bareModel(stack)).createChannel()
+    const log = `${clusterName}.bus.log`
+    const limits = { 'x-queue-type': 'stream', 'x-max-length-bytes': 12_345_678 }
+    await bare.assertQueue(log, { durable: true, arguments: limits })
+    await using one = await node(server.url, { clusterName })
+    const seen: unknown[] = []
+    await one.pubsub.subscribe('news', ({ payload }) => void seen.push(payload), {
+      self: 'include',
+      onGap: 'ignore',
+    })
+    await bare.deleteQueue(log)
+    await waitUntil('it to hear nothing', () => !one.pubsub.isHearing)
+    await waitUntil('it to hear again', () => one.pubsub.isHearing)
+    await one.pubsub.publish('news', 'again')
+    await waitUntil('the signal', () => seen.length > 0)
+    expect(seen).toEqual(['again'])
+  })
+
+  it('tells of messages that no node published once a second', async () => {
+    const clusterName = 'foreign'
+    const reported: unknown[] = []
+    const report = (error: unknown): unknown => reported.push(error)
+    await using stack = new AsyncDisposableStack()
+    const bare = await (await bareModel(stack)).createConfirmChannel()
+    await using one = await node(server.url, { clusterName, report })
+    const seen: unknown[] = []
+    await one.pubsub.subscribe('news', ({ payload }) => void seen.push(payload), {
+      self: 'include',
+      onGap: 'ignore',
+    })
+    const startedAtMs = performance.now()
+    for (let n = 0; n < 200; n += 1) {
+      bare.publish(`${clusterName}.bus`, 'news', Buffer.from('foreign'))
+      bare.publish(`${clusterName}.presence`, '', Buffer.from('foreign'))
+    }
+    await bare.waitForConfirms()
+    await one.pubsub.publish('news', 'ours')
+    await waitUntil('the signal behind them', () => seen.includes('ours'))
+    expect(reported.length).toBeGreaterThan(0)
+    expect(reported.length).toBeLessThanOrEqual(2 + (performance.now() - startedAtMs) / 1_000)
+  })
+
   it.concurrent(
     'that was killed is gone for the others after 7 to 13 s',
     { timeout: 60_000 },

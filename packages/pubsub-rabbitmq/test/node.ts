@@ -14,12 +14,14 @@ export interface NodeOptions extends Pick<
 > {
   readonly clusterName: string
   readonly callTimeoutMs?: number
+  /** Where trouble in the background goes instead. */
+  readonly report?: (error: unknown) => void
 }
 
 /** One node of a cluster, on connections of its own. Trouble in the background fails the test, unless it says that the server is away. */
 export async function node(url: string, options: NodeOptions): Promise<Node> {
-  const { clusterName, callTimeoutMs = 5_000, ...settings } = options
-  const others = { clusterName, callTimeoutMs, report: failUnlessAway }
+  const { clusterName, callTimeoutMs = 5_000, report = failUnlessAway, ...settings } = options
+  const others = { clusterName, callTimeoutMs, report }
   const context = pluginContext(others)
   const address = settings.urls === undefined ? { url } : {}
   const driver = await rabbitmqPubSub({ ...address, ...settings }).create(context)
