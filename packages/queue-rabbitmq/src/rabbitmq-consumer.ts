@@ -16,8 +16,10 @@ import type { JobSender } from './job-sender.ts'
 import { isTooLarge } from './too-large.ts'
 import type { LineTopology } from './topology.ts'
 
-/** How soon a settlement is sent again that the server did not take. */
+/** How soon a settlement is sent again that the server did not take; later each time, while many jobs may wait for that. */
 const againMs = 250
+const longestAgainMs = 2_000
+const betweenReportsMs = 1_000
 /** How long a job that was not started may take to go back without counting as a crash. */
 const giveBackMs = 1_000
 /** How long what was decided may take to reach the server when the consumer closes. */
@@ -63,6 +65,8 @@ export class RabbitmqConsumer implements Consumer {
   #isPaused = false
   /** What was told last of settlements that do not succeed. */
   #trouble: string | undefined
+  readonly #toldAtMs = new Map<string, number>()
+  readonly #ending = new AbortController()
   #closing: Promise<void> | undefined
 
   constructor(parts: ConsumerParts) {
@@ -98,6 +102,7 @@ export class RabbitmqConsumer implements Consumer {
   async #close(): Promise<void> {
     const { connection, onClose } = this.#parts
     this.#isPaused = true
+    this.#ending.abort()
     // What fails, or is late, goes back when the channels close. A server that takes no messages would only be waited for.
     if (connection.state.status === 'up') await this.#waitFor(this.#flush(), flushMs)
     await this.#waitFor(Promise.all(this.#subscriptions.map((each) => each.close())), endMs)
@@ -204,7 +209,7 @@ export class RabbitmqConsumer implements Consumer {
   async #settle(held: Held, settlement: Exclude<Settlement, { readonly type: 'done' }>): Promise<void> {
     if (settlement.type === 'return') return this.#giveBack(held)
     const { clock, callTimeoutMs } = this.#parts
-    while (held.delivery.isCurrent) {
+    for (let pauseMs = againMs; held.delivery.isCurrent; pauseMs = Math.min(longestAgainMs, pauseMs * 2)) {
       try {
         await this.#carryOut(held.job, settlement, callTimeoutMs)
         this.#trouble = undefined
@@ -214,7 +219,7 @@ export class RabbitmqConsumer implements Consumer {
         if (isTooLarge(error)) return this.#rejectAsItIs(held)
       }
       if (this.#closing !== undefined) return
-      await pause(clock, againMs)
+      await pause(clock, pauseMs, this.#ending.signal)
     }
     this.#end(held)
   }
@@ -277,10 +282,13 @@ export class RabbitmqConsumer implements Consumer {
     }
   }
 
-  /** Once for each kind of trouble, until a settlement succeeds. */
+  /** Once for each kind of trouble, until a settlement succeeds; one a second where others do all the time. */
   #tell(error: unknown): void {
     const trouble = isMultinodeError(error) ? error.code : String(error)
     if (this.#closing !== undefined || trouble === this.#trouble) return
+    const nowMs = this.#parts.clock.monotonicMs()
+    if (nowMs - (this.#toldAtMs.get(trouble) ?? -Infinity) < betweenReportsMs) return
+    this.#toldAtMs.set(trouble, nowMs)
     this.#trouble = trouble
     this.#parts.report(error)
   }

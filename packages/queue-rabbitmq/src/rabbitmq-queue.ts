@@ -1,5 +1,6 @@
 import type { RabbitmqConnection } from '@multinode/connection-rabbitmq'
 import {
+  isMultinodeError,
   MultinodeError,
   type PluginContext,
   type QueueDefinition,
@@ -16,6 +17,8 @@ import { lineTopology } from './topology.ts'
 
 /** A step of a delay that meets a queue without a leader is tried again by RabbitMQ after its confirm timeout of three minutes, or the one after. */
 const lateAfterCrashMs = 400_000
+/** How long a queue counts as refused for a reason that only a person can mend: each look costs channels, and is told. */
+const refusedMs = 1_000
 
 /**
  * Queues on RabbitMQ: quorum queues, publisher confirms, and copies that are confirmed before what they replace is acknowledged. Proven by
@@ -44,6 +47,7 @@ export class RabbitmqQueue implements QueueDriver {
   readonly #names: ClusterNames
   readonly #delayLine: DelayLine
   readonly #lines = new Map<string, RabbitmqLine>()
+  readonly #refused = new Map<string, { readonly error: MultinodeError; readonly untilMs: number }>()
   #isClosed = false
 
   constructor(share: Share<RabbitmqConnection>, context: PluginContext, isPassive: boolean) {
@@ -78,6 +82,10 @@ export class RabbitmqQueue implements QueueDriver {
   async open(definition: QueueDefinition, timeoutMs: number): Promise<QueueLine> {
     if (this.#isClosed) throw closed('open')
     const { name } = definition
+    const { clock } = this.#context
+    const refused = this.#refused.get(name)
+    if (refused !== undefined && clock.monotonicMs() < refused.untilMs) throw refused.error
+    this.#refused.delete(name)
     const known = this.#lines.get(name)
     const line = known ?? this.#makeLine(definition)
     this.#lines.set(name, line)
@@ -88,6 +96,8 @@ export class RabbitmqQueue implements QueueDriver {
       if (known === undefined && this.#lines.get(name) === line) {
         this.#lines.delete(name)
         void line.closeConsumers().then(() => line.close())
+        if (isMultinodeError(error) && error.code === 'MISCONFIGURED')
+          this.#refused.set(name, { error, untilMs: clock.monotonicMs() + refusedMs })
       }
       throw error
     }

@@ -12,6 +12,13 @@ import { jobsIn, untilEmpty } from './settled-queue.ts'
 /** No test here is about patience, and a busy server may take a second for each level of the delay line. */
 const callTimeoutMs = 30_000
 
+async function settled(adding: Promise<{ readonly status: string }>): Promise<string> {
+  return adding.then(
+    ({ status }) => status,
+    (error: unknown) => String(error),
+  )
+}
+
 describe.skipIf(!serversAvailable())('queues on RabbitMQ', { timeout: 60_000 }, () => {
   let server: RabbitmqServer
   beforeAll(async () => {
@@ -109,6 +116,45 @@ describe.skipIf(!serversAvailable())('queues on RabbitMQ', { timeout: 60_000 }, 
     await sleep(1_500)
     expect(one.reported).toHaveLength(length)
     await expect(one.queues.open('fine').add(1)).resolves.toMatchObject({ status: 'added' })
+  })
+
+  it('that are MISCONFIGURED are looked at once a second, however often they are used', async () => {
+    await using raw = await rawChannel(server.url)
+    await raw.channel.assertQueue('often.queue.jobs', { durable: true })
+    await using one = await node(server.url, { clusterName: 'often', callTimeoutMs })
+    const queue = one.queues.open('jobs')
+    const startedAtMs = performance.now()
+    for (let n = 0; n < 50; n += 1)
+      await expect(queue.add(n)).rejects.toMatchObject({ code: 'MISCONFIGURED' })
+    expect(one.reported.length).toBeLessThanOrEqual(2 + (performance.now() - startedAtMs) / 1_000)
+    await raw.channel.deleteQueue('often.queue.jobs')
+    await waitUntil('it to be made', async () => (await settled(queue.add('again'))) === 'added')
+  })
+
+  it('tell once a second of jobs that cannot be tried again, while others end', async () => {
+    const clusterName = 'unmade'
+    await using owner = await node(server.url, { clusterName, callTimeoutMs })
+    await owner.queues.open('jobs').counts()
+    await using one = await node(server.url, { clusterName, callTimeoutMs, topology: 'passive' })
+    const queue = one.queues.open<string>('jobs')
+    const backoff = { type: 'fixed', delayMs: 1e9, jitter: 0 } as const
+    for (let n = 0; n < 20; n += 1) await queue.add('again', { attempts: 2, backoff })
+    await queue.process(
+      () => {
+        throw new Error('no')
+      },
+      { concurrency: 5, prefetch: 50 },
+    )
+    await waitUntil('it to be told', () => one.reported.length > 0)
+    const startedAtMs = performance.now()
+    let ended = 0
+    queue.on('dead', () => void (ended += 1))
+    while (performance.now() - startedAtMs < 8_000) {
+      await queue.add('once', { attempts: 1 })
+      await waitUntil('one more to end', () => ended > 0)
+      ended = 0
+    }
+    expect(one.reported.length).toBeLessThanOrEqual(2 + (performance.now() - startedAtMs) / 1_000)
   })
 
   it('make a dead letter of what somebody else has put there, and show it as it is', async () => {
