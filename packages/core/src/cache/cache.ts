@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { MultinodeError } from '../errors/multinode-error.ts'
 import type { CapabilityContext } from '../runtime/capability-context.ts'
 import { checkKey } from '../runtime/check.ts'
+import { seldom } from '../runtime/seldom.ts'
 import { CacheBackend, type CacheBackendStats } from './backend.ts'
 import { BloomFilter, type BloomFilterOptions, readBloomFilterOptions } from './bloom-filter.ts'
 import type { CacheDriver } from './cache-driver.ts'
@@ -37,9 +38,9 @@ export class Cache {
 
   constructor(driver: CacheDriver, context: CapabilityContext) {
     this.#driver = driver
-    this.#context = context
-    this.#backend = new CacheBackend(driver, context)
-    this.#coherence = new Coherence(driver, context)
+    this.#context = { ...context, report: seldom(context.report, context.clock) }
+    this.#backend = new CacheBackend(driver, this.#context)
+    this.#coherence = new Coherence(driver, this.#context)
     this.#files = new Files(this.#backend)
   }
 

@@ -1,4 +1,5 @@
 import { isMultinodeError, MultinodeError } from '../errors/multinode-error.ts'
+import { reasonOf } from '../errors/to-driver-error.ts'
 import type { CapabilityContext } from '../runtime/capability-context.ts'
 import { now, type Timer } from '../runtime/clock.ts'
 import type { DriverCalls } from '../runtime/driver-calls.ts'
@@ -23,6 +24,8 @@ export class WorkerRenewal {
   #stopped = false
   /** 1 while this clock is too far ahead, -1 while it is too far behind. */
   #skewSaid = 0
+  /** What was told last of failures that do not pass. */
+  #trouble: string | undefined
   renewals = 0
 
   constructor(lease: WorkerLease, parts: RenewalParts) {
@@ -53,7 +56,7 @@ export class WorkerRenewal {
       const reply = await this.#ask()
       if (reply.status === 'later') delayMs = Math.min(delayMs, Math.max(1, reply.retryAfterMs))
     } catch (error) {
-      if (!isMultinodeError(error) || !error.retryable) this.#parts.context.report(error)
+      if (!isMultinodeError(error) || !error.retryable) this.#tell(error)
       delayMs = Math.min(delayMs, randomBetween(500, 1_000))
     }
     if (!this.#stopped && !this.#lease.isOver) this.#schedule(delayMs)
@@ -79,9 +82,18 @@ export class WorkerRenewal {
     if (reply.status === 'lost') this.#lease.lose()
     if (reply.status !== 'renewed') return reply
     this.renewals += 1
+    this.#trouble = undefined
     this.#lease.renewed(reply, sentAt)
     this.#watchSkew(leastSkewMs(sentAt.wallMs, context.clock.wallMs(), reply.backendMs))
     return reply
+  }
+
+  /** Once, until it changes or the lease is renewed. */
+  #tell(error: unknown): void {
+    const trouble = reasonOf(error)
+    if (trouble === this.#trouble) return
+    this.#trouble = trouble
+    this.#parts.context.report(error)
   }
 
   /** Said once for each time that it begins: ids stop when this clock is ahead, and carry an old time when it is behind. */

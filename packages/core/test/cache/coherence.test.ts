@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { CacheNamespace } from '../../src/index.ts'
+import { type CacheNamespace, MultinodeError } from '../../src/index.ts'
 import { turn } from '../support/outcome.ts'
 import { type CacheNode, CacheOn } from './cache-on.ts'
 
@@ -132,6 +132,15 @@ describe('what this process keeps', () => {
     await mine.get('poster')
     await world.clock.advance(5_000)
     expect(await asks(one, mine)).toBe(false)
+  })
+
+  test('that cannot be told to the others, whatever changes, is reported once a second', async () => {
+    const { one, mine } = await two()
+    const error = new MultinodeError('MISCONFIGURED', 'no right to publish', { outcome: 'not-sent' })
+    one.pubsub.driver.publish = async () => ({ accepted: 0, failure: { error, isFinal: true } })
+    for (let n = 0; n < 100; n += 1) await mine.set('poster', n)
+    await turn()
+    expect(one.reported).toEqual([error])
   })
 
   test('counts for 2 s while the cluster object drains', async () => {

@@ -175,6 +175,13 @@ describe('getOrSet, with a stale value', () => {
     expect(node.reported).toMatchObject([{ code: 'REJECTED', message: expect.stringContaining('no') }])
   })
 
+  test('a factory that fails for every call is reported once a second', async () => {
+    const { node, prices } = await withStale()
+    for (let n = 0; n < 100; n += 1)
+      await prices.getOrSet('poster', () => Promise.reject(new Error(`no ${n}`)))
+    expect(node.reported).toHaveLength(1)
+  })
+
   test('not after its grace', async () => {
     const { world, prices } = await withStale()
     await world.clock.advance(60_000)

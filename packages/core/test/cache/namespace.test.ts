@@ -131,6 +131,18 @@ describe('a namespace', () => {
     expect(node.reported).toMatchObject([{ code: 'REJECTED' }])
   })
 
+  test('what the backend refuses again and again is reported once a second', async () => {
+    const world = new CacheOn()
+    const node = await world.node()
+    const prices = await node.open()
+    node.fail(new MultinodeError('REJECTED', 'not allowed'), ['get'])
+    for (let n = 0; n < 100; n += 1) await prices.get('poster')
+    expect(node.reported).toHaveLength(1)
+    await world.clock.advance(1_000)
+    for (let n = 0; n < 100; n += 1) await prices.get('poster')
+    expect(node.reported).toHaveLength(2)
+  })
+
   test('large values stay out of this process', async () => {
     const node = await new CacheOn().node()
     const prices = await node.open({ l1: { maxBytes: 1_000, maxItemBytes: 100 } })

@@ -79,6 +79,9 @@ describe('the renewal of a lease', () => {
     await on.workerIds.acquire(options)
     await on.clock.advance(5_000)
     expect(on.reported).toEqual([broken])
+    await on.clock.advance(5_000)
+    expect(on.times('renew').length).toBeGreaterThan(5)
+    expect(on.reported).toEqual([broken])
     delete on.answers.renew
     await on.clock.advance(1_000)
     expect(on.workerIds.stats().renewed).toBe(1)
