@@ -61,11 +61,11 @@ describe.skipIf(!serversAvailable())('on the wire', () => {
       await waitUntil('all to be done', () => one.queues.stats().completed === count + 1, { everyMs: 2 })
     })
     await annotate(JSON.stringify(tally(sent)))
-    // The last one may not be settled yet; and then it asks for another one, and waits.
+    // The last one may not be settled yet. Then it waits for another one, twice: the first time ends at once, by what BullMQ left when the first job was added.
     const { evalsha = 0, bzpopmin = 0, ...others } = tally(sent)
     expect(evalsha).toBeGreaterThanOrEqual(count - 1)
     expect(evalsha).toBeLessThanOrEqual(count + 2)
-    expect(bzpopmin).toBeLessThanOrEqual(1)
+    expect(bzpopmin).toBeLessThanOrEqual(2)
     expect(others).toEqual({})
   })
 
