@@ -48,8 +48,10 @@ describe.skipIf(!serversAvailable())('a node', () => {
       self: 'include',
       onGap: 'ignore',
     })
+    const changes: boolean[] = []
+    one.pubsub.onHearing((isHearing) => void changes.push(isHearing))
     await bare.deleteQueue(log)
-    await waitUntil('it to hear nothing', () => !one.pubsub.isHearing)
+    await waitUntil('it to hear nothing for a moment', () => changes.includes(false))
     await waitUntil('it to hear again', () => one.pubsub.isHearing)
     await one.pubsub.publish('news', 'again')
     await waitUntil('the signal', () => seen.length > 0)
