@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { MultinodeError, type PluginContext } from '@multinode/core'
 import { Redis } from 'ioredis'
 import { closeMs } from './create-client.ts'
@@ -46,11 +47,12 @@ export async function checkIsNoClusterNode(
 }
 
 /**
- * A server without TLS takes the greeting of TLS for the beginning of a command, and waits for the rest. So when no connection has
- * come about, those that the address names are greeted without TLS.
- * @throws `MISCONFIGURED` when one answers
+ * A server without TLS takes the greeting of TLS for the beginning of a command, and waits for the rest. And the reason why one with TLS
+ * refuses a client is lost behind a reset when the client has sent a command already. So when no connection has come about, those that
+ * the address names are greeted without TLS, and with TLS and nothing else.
+ * @throws `MISCONFIGURED` when one answers, or says why it refuses
  */
-export async function checkSpeaksTls(
+export async function checkTls(
   target: RedisTarget,
   source: string,
   context: PluginContext,
@@ -59,8 +61,20 @@ export async function checkSpeaksTls(
   const waitMs = Math.min(500, context.connectTimeoutMs / 6)
   await new Promise<void>((resolve) => context.clock.setTimer(resolve, waitMs, 'background'))
   if (isReady() || context.signal.aborted) return
-  const answers = await Promise.all(target.endpoints.map((endpoint) => answersPlainly(endpoint, waitMs)))
-  if (isReady() || !answers.includes(true)) return
+  const [answers, refusals] = await Promise.all([
+    Promise.all(target.endpoints.map((endpoint) => answersPlainly(endpoint, waitMs))),
+    Promise.all(target.endpoints.map((endpoint) => tlsRefusal(endpoint, target, waitMs))),
+  ])
+  if (isReady()) return
+  const refusal = refusals.find((error) => error !== undefined && isFatalForConnect(error))
+  if (refusal !== undefined) {
+    throw toRedisError(refusal, {
+      address: formatTarget(target),
+      operation: `connecting (${source})`,
+      outcome: 'not-sent',
+    })
+  }
+  if (!answers.includes(true)) return
   throw new MultinodeError(
     'MISCONFIGURED',
     `Redis at ${formatTarget(target)} (${source}) speaks no TLS there: write redis instead of rediss, or name its TLS port.`,
@@ -79,6 +93,23 @@ async function answersPlainly({ host, port }: RedisEndpoint, patienceMs: number)
     socket.once('data', (data) => end(/^[+-][A-Z]/.test(data.toString('latin1'))))
     for (const event of ['timeout', 'error', 'close']) socket.once(event, () => end(false))
     socket.write('PING\r\n')
+  })
+}
+
+/** Why the server ends a connection with TLS on which nothing is sent; undefined when it does not within this time. */
+async function tlsRefusal(
+  { host, port }: RedisEndpoint,
+  { tls }: RedisTarget,
+  patienceMs: number,
+): Promise<Error | undefined> {
+  return new Promise((resolve) => {
+    const socket = connectTls({ ...tls, host, port, timeout: patienceMs })
+    const end = (error?: Error): void => {
+      resolve(error)
+      socket.destroy()
+    }
+    socket.on('error', end)
+    for (const event of ['timeout', 'close']) socket.once(event, () => end())
   })
 }
 

@@ -1,6 +1,6 @@
 import type { PluginContext } from '@multinode/core'
 import { Redis } from 'ioredis'
-import { checkIsNoClusterNode, checkSpeaksTls, checkTopology } from './check-topology.ts'
+import { checkIsNoClusterNode, checkTls, checkTopology } from './check-topology.ts'
 import { ClusterReads } from './cluster-reads.ts'
 import { backoffMs, type ClientParts, createClient, type RedisClient } from './create-client.ts'
 import { FailoverWatch } from './failover-watch.ts'
@@ -32,7 +32,7 @@ export async function connect(
     const known = { ...target, password: password?.current ?? target.password }
     const checks = [
       ...(target.mode === 'single' ? [] : [checkTopology(known, source, left)]),
-      ...(target.tls ? [checkSpeaksTls(target, source, left, () => client.status === 'ready')] : []),
+      ...(target.tls ? [checkTls(target, source, left, () => client.status === 'ready')] : []),
     ]
     await whenReady(client, connection.address, source, left, checks)
     if (target.mode === 'single') await checkIsNoClusterNode(connection, source, context)

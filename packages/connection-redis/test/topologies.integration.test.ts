@@ -14,7 +14,9 @@ import {
 } from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { afterAll, describe, expect, it } from 'vitest'
+import { checkTls } from '../src/check-topology.ts'
 import { openRedis, type RedisConnection, RedisScript } from '../src/index.ts'
+import { resolveTarget } from '../src/redis-target.ts'
 import { type Settled, settled } from './settled.ts'
 
 const connectTimeoutMs = 3_000
@@ -256,5 +258,17 @@ describe.skipIf(!serversAvailable())('TLS', async () => {
     expect.hasAssertions()
     await expectRefusedAtOnce(bare(mutual.url) + ca, 'tls_cert_file and tls_key_file')
     await expectRefusedAtOnce(plain.url.replace('redis:', 'rediss:'), 'speaks no TLS')
+  })
+
+  it('knows that the server wants a certificate also when all that clients hear of it is a reset', async () => {
+    const context = pluginContext({ connectTimeoutMs })
+    const isReady = (): boolean => false
+    const check = (address: string): Promise<void> =>
+      checkTls(resolveTarget('openRedis', {}, { url: address, source: 'url' }), 'url', context, isReady)
+    await expect(check(bare(mutual.url) + ca)).rejects.toMatchObject({
+      code: 'MISCONFIGURED',
+      message: expect.stringContaining('tls_cert_file and tls_key_file'),
+    })
+    await expect(check(bare(mutual.url) + own)).resolves.toBe(undefined)
   })
 })
