@@ -63,7 +63,10 @@ export async function checkTls(
   if (isReady() || context.signal.aborted) return
   const [answers, refusals] = await Promise.all([
     Promise.all(target.endpoints.map((endpoint) => answersPlainly(endpoint, waitMs))),
-    Promise.all(target.endpoints.map((endpoint) => tlsRefusal(endpoint, target, waitMs))),
+    // Settings with which nothing can be begun are the client's to tell.
+    Promise.all(
+      target.endpoints.map((endpoint) => tlsRefusal(endpoint, target, waitMs).catch(() => undefined)),
+    ),
   ])
   if (isReady()) return
   const refusal = refusals.find((error) => error !== undefined && isFatalForConnect(error))
