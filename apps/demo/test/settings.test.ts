@@ -1,5 +1,6 @@
 import { type RedisServer, serversAvailable, startRabbitmq, startRedis, waitUntil } from '@multinode/testbed'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { pauseOutsideWrites } from './support/pause-outside-writes.ts'
 import { dataFolder, type PrintShop, readJson, refusal, startShop } from './support/print-shop.ts'
 
 async function change(shop: PrintShop, maxQuantity: number): Promise<void> {
@@ -57,8 +58,8 @@ test.skipIf(!serversAvailable())(
 )
 
 describe.skipIf(!serversAvailable())('with signals on Redis', () => {
-  async function threeShops(redis: RedisServer): Promise<PrintShop[]> {
-    const env = { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url, DATA_DIR: dataFolder() }
+  async function threeShops(redis: RedisServer, folder = dataFolder()): Promise<PrintShop[]> {
+    const env = { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url, DATA_DIR: folder }
     return Promise.all(['press-1', 'press-2', 'press-3'].map((id) => startShop({ ...env, NODE_ID: id })))
   }
 
@@ -78,9 +79,10 @@ describe.skipIf(!serversAvailable())('with signals on Redis', () => {
   test('a node that was frozen refetches, because it is told of the gap', async () => {
     const redis = await startRedis()
     onTestFinished(() => redis.stop())
-    const [first, second, frozen] = await threeShops(redis)
+    const folder = dataFolder()
+    const [first, second, frozen] = await threeShops(redis, folder)
     if (!first || !second || !frozen) throw new Error('three were started')
-    await frozen.child.pause()
+    await pauseOutsideWrites(frozen.child, folder)
     await change(first, 7)
     await waitUntil('the other one to have it', async () => (await maxQuantityOf(second)) === 7)
     // The first signal is in the socket of the frozen node already; the second one is gone from the log before it could be read.
