@@ -55,7 +55,11 @@ export class OrderIds {
     } catch (error) {
       if (!isMultinodeError(error) || error.code !== 'LOST') throw error
       // Another node has the worker id now: what was made with it stays unique, and we need another one, once for all who wait.
-      if (this.#generator === current) this.#forget()
+      if (this.#generator === current) {
+        this.#forget()
+        // Also when the backend is away for longer than this order waits: a node that is not ready gets no other one that would ask.
+        void this.#keepTrying()
+      }
       return (await this.#current()).generateAsync()
     }
   }

@@ -68,6 +68,27 @@ describe.skipIf(!serversAvailable())('the number of an order', () => {
       )
     }
   }, 180_000)
+
+  test('is to be had again when no other worker id was to be had in time for an order, also when no other order comes', async () => {
+    const redis = await startRedis()
+    onTestFinished(() => redis.stop())
+    const folder = dataFolder()
+    const onRedis = { CLUSTER_ADAPTER: 'redis', REDIS_URL: redis.url, DATA_DIR: folder }
+    const env = { ...onRedis, WORKER_LEASE_MS: String(workerLeaseMs), WORKER_ID: '7' }
+    const frozen = await startShop({ ...env, NODE_ID: 'frozen' })
+    await pauseOutsideWrites(frozen.child, folder)
+    // On a server that knows of nobody the id is free at once.
+    await redis.flush()
+    await startShop({ ...env, NODE_ID: 'other' })
+    frozen.child.resume()
+    await waitUntil('it to be told', () => frozen.child.output().includes('another node may have it'))
+    await redis.kill()
+    await expect(frozen.order('flyer')).rejects.toThrow('503')
+    await redis.restart()
+    // Until then a balancer sends it none.
+    await waitUntil('it to be ready', async () => (await frozen.call('/readyz')).status === 200)
+    await frozen.order('flyer')
+  }, 60_000)
 })
 
 async function placeSome(shop: PrintShop): Promise<void> {
