@@ -1,7 +1,32 @@
+import type { Queue } from '@multinode/core'
 import { expect } from 'vitest'
 import { addAll, Gate, quietMs, range, refusal, sorted, until, untilEmpty } from './handling.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { QueueCase } from './queue-case.ts'
+
+/**
+ * A worker that has a job, so that all that is added meanwhile waits for it: one that only begins then might get jobs from the places of some priorities before it is
+ * connected to the others.
+ * @returns ends that job, and tells the payloads of so many that ran after it, in order
+ */
+async function busyWorker(queue: Queue<string>) {
+  const gate = new Gate()
+  const seen: string[] = []
+  await queue.process(async (job) => {
+    if (gate.arrived.length === 0) return gate.pass(job)
+    seen.push(job.payload)
+    // Long enough for the next ones to arrive, whatever their priority.
+    await sleep(20)
+  })
+  await queue.add('busy')
+  await until('it is busy', () => gate.arrived.length === 1)
+  const ranThen = async (count: number): Promise<string[]> => {
+    gate.open()
+    await until('all ran', () => seen.length === count)
+    return seen
+  }
+  return { ranThen }
+}
 
 /** Who runs what, and in which order. */
 export const deliveryCases: readonly QueueCase[] = [
@@ -99,13 +124,11 @@ export const deliveryCases: readonly QueueCase[] = [
     async run(world) {
       const [adder, runner] = [await world.node(), await world.node()]
       const queue = adder.queues.open<string>('jobs', { priorities: true })
+      const busy = await busyWorker(runner.queues.open<string>('jobs', { priorities: true }))
       for (const priority of ['low', 'normal', 'high'] as const) {
         for (let index = 0; index < 10; index += 1) await queue.add(priority, { priority })
       }
-      const seen: string[] = []
-      const reader = runner.queues.open<string>('jobs', { priorities: true })
-      await reader.process(({ payload }) => void seen.push(payload))
-      await until('all ran', () => seen.length === 30)
+      const seen = await busy.ranThen(30)
       const placeSum = (priority: string): number =>
         seen.reduce((sum, each, place) => (each === priority ? sum + place : sum), 0)
       // A backend with a queue for each takes turns with weights, so a low one may run between high ones.
@@ -123,11 +146,10 @@ export const deliveryCases: readonly QueueCase[] = [
       const error = await refusal(plain.add('a', { priority: 'high' }))
       expect(error).toMatchObject({ code: 'INVALID_ARGUMENT' })
       const queue = node.queues.open<string>('jobs', { priorities: true })
+      const busy = await busyWorker(queue)
       for (let index = 0; index < 10; index += 1) await queue.add('low', { priority: 'low' })
       for (let index = 0; index < 10; index += 1) await queue.add('none')
-      const seen: string[] = []
-      await queue.process(({ payload }) => void seen.push(payload))
-      await until('all ran', () => seen.length === 20)
+      const seen = await busy.ranThen(20)
       expect(seen.lastIndexOf('none')).toBeLessThan(seen.lastIndexOf('low'))
     },
   },
