@@ -86,7 +86,8 @@ export const lostStateCases: readonly WorkerIdCase[] = [
     skip: cannotLose,
     async run(world) {
       const driver = await world.driver()
-      const renewable = { ...terms, leaseMs: 1_000, maxSkewMs: 500 }
+      // So long that its holder renews it in time on a machine that stands still for a moment, and in quarantine for longer than anybody looks.
+      const renewable = { ...terms, leaseMs: 2_400, quarantineMs: 20_000, maxSkewMs: 500 }
       const first = await take(driver, asking(world, { terms: { ...renewable, maxSkewMs: 10_000 } }))
       let held = { ...first, request: { ...first.request, terms: renewable } }
       await world.faults.loseState?.()
