@@ -56,7 +56,13 @@ describe.skipIf(!serversAvailable())('many waiters in several processes', { time
 async function contention(how: How): Promise<Contention> {
   await using server = await startRedis()
   await using stack = new AsyncDisposableStack()
-  const env = { REDIS_URL: server.url, HOW: how, WAITERS: String(waiters), ROUNDS: String(rounds) }
+  const env = {
+    REDIS_URL: server.url,
+    HOW: how,
+    PROCESSES: String(processes),
+    WAITERS: String(waiters),
+    ROUNDS: String(rounds),
+  }
   const file = new URL('./fixtures/contender.ts', import.meta.url)
   const children = await Promise.all(Array.from({ length: processes }, () => spawnNode(file, { env })))
   for (const child of children) stack.use(child)
