@@ -13,7 +13,7 @@ import {
   withLateness,
 } from '@multinode/testbed'
 import { describe, expect, it } from 'vitest'
-import { duplicatesAmong, flatOut, gently, IdMaker } from './id-maker.ts'
+import { duplicatesAmong, flatOut, gently, IdMaker, timestampOf } from './id-maker.ts'
 import { NaiveLease } from './naive-lease.ts'
 import { quiet, table, type WorkerNode, workerNode } from './worker-node.ts'
 
@@ -119,12 +119,17 @@ describe
     ): Promise<{ made: number; duplicates: number }> {
       const terms = { leaseMs: 600, quarantineMs: 600, maxSkewMs: 500, maxAheadMs: 3_000 }
       await using server = await startRedis()
-      await using next = await workerNode(server.url)
+      // To compare what was made takes longer than its lease.
+      await using next = await workerNode(server.url, quiet)
       const file = join(server.folder, 'ids')
       const env = { REDIS_URL: server.url, FILE: file, TERMS: JSON.stringify(terms) }
       await using child = await spawnNode(new URL('./fixtures/flat-out.ts', import.meta.url), { env })
       expect(await child.nextLine('ahead')).toBe('ahead 0')
       await sleep(aheadForMs)
+      // So far that its successor begins among its ids, even if it is late.
+      await waitUntil('it to be far ahead', async () => {
+        return timestampOf((await idsIn(file)).at(-1) ?? 0) > Date.now() + terms.maxAheadMs
+      })
       await child.kill('SIGKILL')
       await server.flush()
       const lease = await next.workerIds.acquire({ ...terms, prefer: 0, isFirstStart })

@@ -75,8 +75,8 @@ async function stopAndGo(made: MadeIds): Promise<readonly Stop[]> {
   const stops: Stop[] = []
   // A busy machine can cost a process a lease, so that a stop is no hand-over of all, or keep apart what would meet: then there are more.
   const isEnough = ({ name, how }: Group): boolean => {
-    const { handOvers, duplicates } = judge(made, name, stops)
-    return handOvers >= cycles && (how === 'window' || duplicates > 0)
+    const { handOvers, wentOn, duplicates } = judge(made, name, stops)
+    return handOvers >= cycles && (how === 'window' || (wentOn > 0 && duplicates > 0))
   }
   while (stops.length < cycles || (stops.length < 4 * cycles && !groups.every(isEnough))) {
     // Every third one is as short as they come: then timestamps of its own are left.
