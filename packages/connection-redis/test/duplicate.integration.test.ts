@@ -138,8 +138,8 @@ function itIsRefusedAtOnceWhileDown(
   })
 }
 
-/** All that could keep a command from settling, or end one that blocks. */
-const appsOwn = { enableOfflineQueue: true, maxRetriesPerRequest: null, commandTimeout: 800 }
+/** All that could keep a command from settling, or end one that blocks for {@link blockMs}. So long that a control that is late goes on, too. */
+const appsOwn = { enableOfflineQueue: true, maxRetriesPerRequest: null, commandTimeout: 2_000 }
 
 describe.skipIf(!serversAvailable())('a duplicate on a single server', async () => {
   const server = await startRedis({ users })

@@ -1,6 +1,13 @@
 import { join } from 'node:path'
 import { pluginContext } from '@multinode/core/testing'
-import { serversAvailable, startRedis, startSentinel, stolenMs, temporaryFolder } from '@multinode/testbed'
+import {
+  serversAvailable,
+  startRedis,
+  startSentinel,
+  stolenMs,
+  temporaryFolder,
+  waitUntil,
+} from '@multinode/testbed'
 import { Redis } from 'ioredis'
 import { afterAll, describe, expect, it } from 'vitest'
 import { openRedis, type RedisConnection, type RedisOptions } from '../src/index.ts'
@@ -103,7 +110,10 @@ describe.skipIf(!serversAvailable())('who asks the Sentinels', async () => {
     await using opened = await openWith({ ...common, ...login, db: 4 })
     expect(await opened.connection.command('ACL', ['WHOAMI'], callMs)).toBe('default')
     expect(await info(opened.connection)).toContain(' db=4 ')
-    expect(await admin.call('CLIENT', 'LIST')).toContain(' user=watcher ')
+    // On a connection of its own, which is not waited for.
+    await waitUntil('their user', async () =>
+      String(await admin.call('CLIENT', 'LIST')).includes(' user=watcher '),
+    )
   })
 
   it('is their default user when only a password is given', async () => {
