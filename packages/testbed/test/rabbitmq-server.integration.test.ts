@@ -117,6 +117,9 @@ describe.skipIf(!serversAvailable())('startRabbitmq', { timeout }, () => {
 
   it('closes all connections with a reason', async () => {
     const clients = await Promise.all([connect(rabbitmq.url), connect(rabbitmq.url)])
+    // Those of tests before are closed for their clients sooner than for the server.
+    const open = (): Promise<unknown> => rabbitmq.evaluate('length(rabbit_networking:connections_local())')
+    await waitUntil('no others', async () => (await open()) === 2)
     const reasons = Promise.all(clients.map((client) => once(client, 'close')))
     expect(await rabbitmq.closeConnections()).toBe(2)
     for (const [reason] of await reasons)
