@@ -10,7 +10,7 @@ import {
 } from '@multinode/testbed'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { node, type NodeOptions } from './node.ts'
-import { allArrived, watch } from './traffic.ts'
+import { allArrived, allSent, watch } from './traffic.ts'
 
 interface Limit {
   readonly what: string
@@ -74,8 +74,12 @@ describe.skipIf(!serversAvailable())('trimmed before a slow reader has read it,'
       await checker.arrived()
       for (let episode = 1; episode <= episodes; episode += 1) {
         released = new Promise((resolve) => (release = resolve))
+        // The second one finds no room: only then has it read what comes before those that are trimmed, and reads no more.
+        const before = witness.seen
+        await Promise.all([publish(), publish()])
+        await waitUntil('it to be held up', () => witness.seen === before + 2)
         await publishAt(perSecond, perEpisode, [publish])
-        await waitUntil('the server to have them', () => checker.count('sent') === checker.published)
+        await allSent(checker, [sender])
         expect(gaps, 'it has not read on').toHaveLength(episode - 1)
         release()
         await waitUntil('the gap', () => gaps.length === episode)

@@ -31,11 +31,16 @@ export function publisher(checker: SetChecker, { pubsub }: Node): () => Promise<
   return checker.publisher((mark) => pubsub.publish(topic, mark))
 }
 
-/** Resolves when nothing is buffered any more, and all has arrived or is covered by a gap. */
-export async function allArrived(checker: SetChecker, nodes: readonly Node[]): Promise<Finding[]> {
+/** Resolves when the server has all, also what was buffered because that took long. */
+export async function allSent(checker: SetChecker, nodes: readonly Node[]): Promise<void> {
   const isSent = (): boolean => nodes.every(({ pubsub }) => pubsub.stats().outbox === 0)
   await waitUntil('all to be sent', () => isSent() && checker.count('pending') === 0, { deadlineMs: 20_000 })
   checker.allIsSent()
+}
+
+/** Resolves when nothing is buffered any more, and all has arrived or is covered by a gap. */
+export async function allArrived(checker: SetChecker, nodes: readonly Node[]): Promise<Finding[]> {
+  await allSent(checker, nodes)
   return checker.arrived()
 }
 
