@@ -18,7 +18,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { publishLua } from '../src/publish.lua.ts'
 import { type Node, node } from './node.ts'
 import { Relay } from './relay.ts'
-import { allArrived, publisher, watch } from './traffic.ts'
+import { allArrived, allSent, publisher, watch } from './traffic.ts'
 
 const clusterName = 'shop'
 const log = '{shop:pubsub:0}:log'
@@ -52,13 +52,13 @@ describe.skipIf(!serversAvailable()).concurrent('behind Sentinels', { timeout: 2
       stallMs = 0
       let awayMs = 0
       const master = await sentinel.master()
+      const bufferedBefore = one.pubsub.stats().buffered + other.pubsub.stats().buffered
       await Promise.all([
         publishAt(1_000, 5_000, [publisher(checker, one), publisher(checker, other)]),
         (async () => {
           await waitUntil('some', () => checker.published > failover * 5_000 + 500)
-          await sentinel.killMaster()
           const killedAtMs = performance.now()
-          await knowsThatItIsDeaf(one)
+          await killOf(master, one)
           await sentinel.masterAfter(master)
           awayMs = performance.now() - killedAtMs
         })(),
@@ -68,7 +68,8 @@ describe.skipIf(!serversAvailable()).concurrent('behind Sentinels', { timeout: 2
         `away ${Math.round(awayMs)} ms, stall ${Math.round(stallMs)} ms, ${JSON.stringify(findings)}, ${JSON.stringify(watched.map(({ gaps }) => gaps))}`,
       )
       for (const finding of findings) expect(finding).toMatchObject(faultless)
-      expect(awayMs, 'the control: nobody could publish').toBeGreaterThan(downAfterMs)
+      const buffered = one.pubsub.stats().buffered + other.pubsub.stats().buffered
+      expect(buffered - bufferedBefore, 'the control: nobody could publish').toBeGreaterThan(0)
       expect(stallMs).toBeLessThan(awayMs + 2_000 + stolenMs())
       if (failover + 1 < failovers) await master.restart()
     }
@@ -94,7 +95,7 @@ describe.skipIf(!serversAvailable()).concurrent('behind Sentinels', { timeout: 2
       const reading = await watch(checker, fast)
       const publish = publisher(checker, sender)
       await publishAt(1_000, 20, [publish])
-      await waitUntil('all to be accepted', () => checker.count('sent') === 20)
+      await allSent(checker, [sender])
       const master = await sentinel.master()
       const replica = sentinel.nodes.find((each) => each !== master)
       if (replica === undefined) throw new Error('there is no replica')
@@ -105,7 +106,7 @@ describe.skipIf(!serversAvailable()).concurrent('behind Sentinels', { timeout: 2
       // Sentinel mends this in some seconds, but the master dies before.
       await replica.cli('REPLICAOF', '127.0.0.1', '1')
       await publishAt(1_000, 20, [publish])
-      await waitUntil('all to be accepted', () => checker.count('sent') === 40)
+      await allSent(checker, [sender])
       const [before, after] = [await entries(master), await entries(replica)]
       expect(before - after, 'the control: what was acknowledged is not there any more').toBe(20)
       await sentinel.killMaster()
@@ -198,8 +199,7 @@ describe.skipIf(!serversAvailable())('on a Cluster', { timeout: 60_000 }, async 
       publishAt(1_000, 5_000, [publisher(checker, one), publisher(checker, other)]),
       (async () => {
         await waitUntil('some', () => checker.published > 500)
-        await master.kill()
-        await knowsThatItIsDeaf(one)
+        await killOf(master, one)
       })(),
     ])
     await waitUntil('another master', async () => (await cluster.masterOf(log)) !== master)
@@ -212,10 +212,14 @@ describe.skipIf(!serversAvailable())('on a Cluster', { timeout: 60_000 }, async 
   })
 })
 
-/** At once, and not only when it is isolated. */
-async function knowsThatItIsDeaf({ pubsub }: Node): Promise<void> {
+/** The node knows at once that it is deaf, and not only when it is isolated; another master may make it hear again before anybody looks. */
+async function killOf(master: RedisServer, { pubsub }: Node): Promise<void> {
+  await waitUntil('it to hear', () => pubsub.isHearing)
+  const told: boolean[] = []
+  pubsub.onHearing((isHearing) => told.push(isHearing))
+  await master.kill()
   const fromMs = performance.now()
-  const { sumMs: lateMs } = await withOwnLateness(() => waitUntil('it to know', () => !pubsub.isHearing))
+  const { sumMs: lateMs } = await withOwnLateness(() => waitUntil('it to know', () => told.length > 0))
   expect(performance.now() - fromMs).toBeLessThan(1_000 + lateMs)
   expect(pubsub.isIsolated).toBe(false)
 }
