@@ -113,15 +113,12 @@ describe.skipIf(!serversAvailable()).concurrent('a node', () => {
       await waitUntil('all', () => one.pubsub.nodes().length === 21)
       const { downs } = countDowns(one)
       const endMs = performance.now() + stallsMs
-      let stalls = 0
-      while (performance.now() < endMs) {
+      for (let stalls = 0; stalls < 6 || performance.now() < endMs; stalls += 2) {
         await child.stall(500)
         await sleep(300)
         await another.stall(500)
         await sleep(700)
-        stalls += 2
       }
-      expect(stalls).toBeGreaterThan(4)
       expect(downs).toEqual([])
       expect(one.pubsub.nodes()).toHaveLength(21)
     },
