@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   faultless,
   figure,
   publishAt,
+  publishWhile,
   type RabbitmqServer,
   serversAvailable,
   SetChecker,
@@ -20,25 +22,31 @@ describe.skipIf(!serversAvailable())('signals over restarts of the server', () =
   afterAll(() => server.stop())
 
   const count = figure({ slice: 2_000, full: 10_000 })
+  const perSecond = count / 30
   const nodeCount = figure({ slice: 5, full: 10 })
 
   it(
-    `are not lost in either mode: ${count} of 100 publishers on ${nodeCount} nodes, the server killed twice meanwhile`,
+    `are not lost in either mode: ${count} and more of 100 publishers on ${nodeCount} nodes, the server killed twice meanwhile`,
     { timeout: 180_000 },
     async ({ annotate }) => {
       await using stack = new AsyncDisposableStack()
       const runs = [await start('stream', stack), await start('queue', stack)]
       await publishOn(runs, count / 5)
-      // Both restarts take place while it goes on.
-      await Promise.all([publishOn(runs, (count * 2) / 5), restart(runs)])
-      await Promise.all([publishOn(runs, (count * 2) / 5), restart(runs)])
+      for (let times = 0; times < 2; times += 1) {
+        // It goes on until the server is back, and for as long as the rest takes.
+        const both = Promise.all([restart(runs), sleep((30_000 * 2) / 5)])
+        await Promise.all(
+          runs.map((each) => publishWhile(perSecond, publishersOf(each), async () => void (await both))),
+        )
+      }
       for (const { mode, checker, senders, watched, bufferedAt } of runs) {
         const findings = await allArrived(checker, senders)
         const gaps = watched.map((each) => each.gaps)
         await annotate(
           `${mode}: ${JSON.stringify(findings)} ${JSON.stringify(gaps)}, buffered ${bufferedAt.at(-1)}`,
         )
-        for (const finding of findings) expect(finding).toEqual({ seen: count, gaps: 0, ...faultless })
+        for (const finding of findings)
+          expect(finding).toEqual({ seen: checker.published, gaps: 0, ...faultless })
         expect(bufferedAt, 'the control: it was away twice').toHaveLength(2)
       }
     },
@@ -55,13 +63,11 @@ describe.skipIf(!serversAvailable())('signals over restarts of the server', () =
   }
 
   async function publishOn(runs: readonly Run[], part: number): Promise<void> {
-    const publish = ({ checker, senders }: Run): Promise<void> => {
-      const publishers = senders.flatMap((each) =>
-        Array.from({ length: 100 / nodeCount }, () => publisher(checker, each)),
-      )
-      return publishAt(count / 30, part, publishers)
-    }
-    await Promise.all(runs.map(publish))
+    await Promise.all(runs.map((each) => publishAt(perSecond, part, publishersOf(each))))
+  }
+
+  function publishersOf({ checker, senders }: Run): (() => Promise<void>)[] {
+    return senders.flatMap((each) => Array.from({ length: 100 / nodeCount }, () => publisher(checker, each)))
   }
 
   async function restart(runs: readonly Run[]): Promise<void> {

@@ -3,6 +3,7 @@ import {
   faultless,
   figure,
   publishAt,
+  publishWhile,
   serversAvailable,
   SetChecker,
   startRabbitmq,
@@ -45,15 +46,14 @@ describe.skipIf(!serversAvailable())('on three servers', async () => {
         let stalls: number[] = []
         await Promise.all([
           publishAt(200, figure({ slice: 2_000, full: 3_000 }), publishers),
-          publishAt(20, 100, [bare.publish]),
-          (async () => {
+          publishWhile(20, [bare.publish], async () => {
             await sleep(2_000)
             for (const each of orders) each.longestMs = 0
             const leader = await cluster.killLeader(`${clusterName}.bus.log`)
             await leader.restart()
             await cluster.ready()
             stalls = orders.map(({ longestMs }) => Math.round(longestMs))
-          })(),
+          }),
         ])
         await annotate(`stalls ${stalls.join(', ')} ms`)
       }
