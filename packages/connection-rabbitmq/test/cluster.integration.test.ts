@@ -1,3 +1,4 @@
+import { isMultinodeError } from '@multinode/core'
 import { figure, type RabbitmqCluster, serversAvailable, startRabbitmq, waitUntil } from '@multinode/testbed'
 import { connect } from 'amqplib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -37,7 +38,11 @@ describe.skipIf(!serversAvailable() || !isRun)('on three servers', () => {
     await waitUntil('the loss to be told', () =>
       opened.reports.some((each) => each.includes('cancelled the consumer')),
     )
-    const { error } = await settled(consumer.whenAttached(1_000))
+    // Until the first attempt has failed it is the loss that is told.
+    const error = await waitUntil('an attempt to fail', async () => {
+      const { error: each } = await settled(consumer.whenAttached(1_000))
+      return isMultinodeError(each) && each.details?.['replyCode'] !== undefined ? each : undefined
+    })
     expect(error).toMatchObject({
       code: 'UNAVAILABLE',
       retryable: true,
