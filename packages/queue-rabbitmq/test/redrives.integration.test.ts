@@ -20,6 +20,8 @@ const jobs = figure({ slice: 2_000, full: 10_000 })
 const callTimeoutMs = 90_000
 /** So many may be on their way at once, and as many whose removal is. */
 const redrivesAtOnce = 256
+/** Of a link over which a redrive takes seconds beyond the moment in which it is half done: a look that comes late must not find it through. */
+const slowMs = 250
 /** A quorum queue that has just been declared may stay without a leader after a crash: a defect of RabbitMQ. */
 const settleMs = 5_000
 
@@ -42,8 +44,7 @@ describe.skipIf(!serversAvailable())('a redrive', { timeout: 300_000 }, () => {
     await redriveThrough('killed-server', annotate, async ({ clusterName, untilHalfDone }) => {
       await sleep(settleMs)
       await using proxy = await tcpProxy(server.port)
-      // Else it may be through before the server is killed.
-      proxy.delay(50)
+      proxy.delay(slowMs)
       const url = `amqp://guest:guest@127.0.0.1:${proxy.port}`
       await using slow = await node(url, { clusterName, callTimeoutMs })
       const redriving = failureOf(slow.queues.open<string>('jobs').deadLetters.redrive())
@@ -60,8 +61,7 @@ describe.skipIf(!serversAvailable())('a redrive', { timeout: 300_000 }, () => {
   }) => {
     await redriveThrough('killed-process', annotate, async ({ clusterName, untilHalfDone }) => {
       await using proxy = await tcpProxy(server.port)
-      // Else it may be through before it is killed.
-      proxy.delay(50)
+      proxy.delay(slowMs)
       const env = { RABBITMQ_URL: `amqp://guest:guest@127.0.0.1:${proxy.port}`, CLUSTER: clusterName }
       await using child = await spawnNode(new URL('./fixtures/redriver.ts', import.meta.url), { env })
       await untilHalfDone()
@@ -77,18 +77,23 @@ describe.skipIf(!serversAvailable())('a redrive', { timeout: 300_000 }, () => {
     for (let each = 0; each < jobs; each += 1) raw.channel.sendToQueue('raw-dead', Buffer.from(`${each}`))
     await raw.channel.waitForConfirms()
     await sleep(settleMs)
-    await using naive = await rawChannel(server.url)
+    await using proxy = await tcpProxy(server.port)
+    proxy.delay(slowMs)
+    await using naive = await rawChannel(`amqp://guest:guest@127.0.0.1:${proxy.port}`)
     const plain = await naive.model.createChannel()
     plain.on('error', () => {})
-    await plain.consume(
-      'raw-dead',
-      (message) => void plain.sendToQueue('raw', message?.content ?? Buffer.alloc(0)),
-      {
-        noAck: true,
-      },
-    )
-    await waitUntil('some to be out', async () => (await jobsIn(server, 'raw-dead')) < jobs, { everyMs: 0 })
+    const moveInTurn = async (): Promise<void> => {
+      for (;;) {
+        const message = await plain.get('raw-dead', { noAck: true })
+        if (message === false) return
+        plain.sendToQueue('raw', message.content)
+      }
+    }
+    // All but for a moment each of them has one that is in neither queue, whenever the server is killed.
+    const moving = Promise.allSettled(Array.from({ length: 50 }, moveInTurn))
+    await waitUntil('some to be back', async () => (await jobsIn(server, 'raw')) > 0, { everyMs: 0 })
     await server.kill()
+    await moving
     await server.restart()
     // Some are in both: they are told apart by what they are, not counted.
     const kept = new Set<string>()

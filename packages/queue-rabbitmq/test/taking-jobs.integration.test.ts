@@ -134,6 +134,9 @@ describe.skipIf(!serversAvailable())('taking jobs', { timeout: 120_000 }, () => 
     await using one = await node(server.url, { clusterName: 'several', callTimeoutMs })
     const queue = one.queues.open<number>('jobs')
     const order: number[] = []
+    const numbers = Array.from({ length: 100 }, (_, each) => each)
+    for (const each of numbers) await queue.add(each)
+    // Behind the last add: where adds take long, one would have ended before the next one comes.
     await queue.process(
       async ({ payload }) => {
         await sleep(payload % 2 === 0 ? 20 : 0)
@@ -141,8 +144,6 @@ describe.skipIf(!serversAvailable())('taking jobs', { timeout: 120_000 }, () => 
       },
       { concurrency: 10 },
     )
-    const numbers = Array.from({ length: 100 }, (_, each) => each)
-    for (const each of numbers) await queue.add(each)
     await waitUntil('all to run', () => order.length === 100)
     expect(order).not.toEqual(numbers)
     expect(order.toSorted((here, there) => here - there)).toEqual(numbers)
