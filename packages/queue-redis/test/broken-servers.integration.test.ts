@@ -46,9 +46,16 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is away', { timeout
       // The first one may be late where others use the machine.
       await waitUntil('it to work', () => queue.add('before'))
       await states[state](server)
-      await waitUntil('it to be noticed', async () => (await timed(one.driver.ping(200))).error !== undefined)
-      const single = await timed(queue.add('single'))
-      const [first] = await queue.addMany([{ payload: 1 }, { payload: 2 }])
+      const isNoticed = async (): Promise<boolean> => {
+        const { error } = await timed(one.driver.ping(200))
+        return isMultinodeError(error) && error.outcome === 'not-sent'
+      }
+      if (state === 'killed') await waitUntil('it to be noticed', isNoticed)
+      // At once: a link that is silent for two calls is cut, and then nothing is sent any more.
+      const [single, [first]] = await Promise.all([
+        timed(queue.add('single')),
+        queue.addMany([{ payload: 1 }, { payload: 2 }]),
+      ])
       expect(single.error).toMatchObject({ outcome, retryable: true })
       expect(first).toMatchObject({ status: 'failed', error: { outcome, retryable: true } })
       expect(single.ms).toBeLessThan(callTimeoutMs * 1.1 + 100 + stolenMs())

@@ -115,13 +115,17 @@ describe.skipIf(!serversAvailable()).concurrent('an add whose answer is lost', {
     // The first ones may be late, too, where others use the machine.
     await waitUntil('one to be added', () => queue.add(-1))
     const { waiting: before } = await there.counts()
+    let lost = 0
     for (let round = 0; round < 5; round += 1) {
       proxy.dropReply((chunk) => {
         if (!isIdOfOurs(chunk)) return false
+        lost += 1
         proxy.refuse()
         return true
       })
       await expect(queue.add(round)).rejects.toMatchObject({ outcome: 'unknown', retryable: true })
+      // A call may give up before its answer comes, which would end the connection later, and for good.
+      await waitUntil('the loss', () => lost > round)
       proxy.refuse(false)
       await waitUntil('the connection', async () => one.driver.ping(1_000).then(() => true))
     }
@@ -184,6 +188,8 @@ describe
       await taking.process(
         async ({ payload }) => {
           jobs.ran(payload)
+          // As many as ever until the last loss: else there might be no answer left that can be lost.
+          if (dropped < losses) void jobs.add(queue)
           await sleep(5)
         },
         { concurrency: 4, leaseMs: 1_000 },
