@@ -13,7 +13,7 @@ import { Queue as BullQueue, Worker as BullWorker } from 'bullmq'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { HalfOpen } from './half-open.ts'
-import { node } from './node.ts'
+import { node, untilOpen } from './node.ts'
 
 const callTimeoutMs = 1_000
 const leaseMs = 2_000
@@ -41,7 +41,7 @@ describe.skipIf(!serversAvailable()).concurrent('while Redis is away', { timeout
     '(%s) add settles within its time and a tenth, and says truly that its outcome is %s',
     async ([state, outcome]) => {
       await using server = await startRedis()
-      await using one = await node(server.url, { callTimeoutMs })
+      await using one = await untilOpen(server.url, { callTimeoutMs })
       const queue = one.queues.open('jobs')
       // The first one may be late where others use the machine.
       await waitUntil('it to work', () => queue.add('before'))
@@ -162,7 +162,7 @@ describe
     it('is not taken for a failure of the jobs that end then: each is done, once', async () => {
       await using server = await startRedis()
       await using one = await node(server.url, { callTimeoutMs: 10 * callTimeoutMs })
-      await using hasty = await node(server.url, { callTimeoutMs })
+      await using hasty = await untilOpen(server.url, { callTimeoutMs })
       const queue = one.queues.open<number>('jobs')
       const refusing = hasty.queues.open<number>('jobs')
       await waitUntil('it to be open', () => refusing.counts())

@@ -13,7 +13,7 @@ import { Queue as BullQueue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { JobsRun } from './jobs-run.ts'
-import { node } from './node.ts'
+import { node, untilOpen } from './node.ts'
 
 /** What a script answers that has added a job: its id, a UUID. */
 const isIdOfOurs = (chunk: Buffer): boolean => chunk.includes('$36\r\n')
@@ -109,7 +109,7 @@ describe.skipIf(!serversAvailable()).concurrent('an add whose answer is lost', {
     await using place = await startPlace()
     const { server, proxy } = place
     await using other = await node(server.url)
-    await using one = await node(place.url, { callTimeoutMs: 500 })
+    await using one = await untilOpen(place.url, { callTimeoutMs: 500 })
     const queue = one.queues.open<number>('jobs')
     const there = other.queues.open('jobs')
     // The first ones may be late, too, where others use the machine.
@@ -141,7 +141,7 @@ describe.skipIf(!serversAvailable()).concurrent('an add whose answer is late', {
     await using place = await startPlace()
     const { server, proxy } = place
     await using other = await node(server.url)
-    await using one = await node(place.url, { callTimeoutMs })
+    await using one = await untilOpen(place.url, { callTimeoutMs })
     const jobs = new JobsRun()
     const queue = one.queues.open<number>('jobs')
     // The first ones may be late, too, where others use the machine.

@@ -1,5 +1,6 @@
 import { type Clock, type QueueDriver, Queues } from '@multinode/core'
 import { capabilityContext, pluginContext } from '@multinode/core/testing'
+import { waitUntil } from '@multinode/testbed'
 import { redisQueue } from '../src/index.ts'
 
 export interface Node extends AsyncDisposable {
@@ -41,4 +42,9 @@ export async function node(url: string, { strict = false, ...rest }: NodeOptions
     close,
     [Symbol.asyncDispose]: close,
   }
+}
+
+/** One whose calls have little time: what it asks the server when it begins may be late where others use the machine. */
+export function untilOpen(url: string, options: NodeOptions): Promise<Node> {
+  return waitUntil('a node', () => node(url, options))
 }

@@ -18,7 +18,7 @@ import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { JobsRun } from './jobs-run.ts'
 import { checkServer } from '../src/server-check.ts'
-import { node } from './node.ts'
+import { node, untilOpen } from './node.ts'
 
 const callTimeoutMs = 1_000
 /** What was on its way to the worker when a long outage cut its links waits for that. */
@@ -48,7 +48,7 @@ describe.skipIf(!serversAvailable())('while Redis is away', { timeout: 120_000 }
     async ({ begin, end }, { annotate }) => {
       await using server = await startRedis({ aof: true })
       await using proxy = await tcpProxy(server.port)
-      await using adding = await node(`redis://127.0.0.1:${proxy.port}`, { callTimeoutMs })
+      await using adding = await untilOpen(`redis://127.0.0.1:${proxy.port}`, { callTimeoutMs })
       await using working = await node(server.url)
       const jobs = new JobsRun()
       const queue = adding.queues.open<number>('jobs')
