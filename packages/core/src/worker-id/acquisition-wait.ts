@@ -36,10 +36,14 @@ export class AcquisitionWait {
     this.#wanted.signal?.removeEventListener('abort', this.#onAbort)
   }
 
-  /** All attempts together settle within the longer of `waitMs` and `callTimeoutMs`, plus a tenth for the last one. */
+  /** Within it all attempts together settle, plus a tenth for the last one. */
+  get #overallMs(): number {
+    return Math.max(this.#wanted.waitMs, this.#context.callTimeoutMs)
+  }
+
   attemptTimeoutMs(): number {
     const { callTimeoutMs } = this.#context
-    const overallMs = Math.max(this.#wanted.waitMs, callTimeoutMs)
+    const overallMs = this.#overallMs
     const leftMs = Math.floor(overallMs - this.#elapsedMs())
     return Math.min(callTimeoutMs, Math.max(leftMs, Math.max(1, Math.floor(overallMs / 11))))
   }
@@ -54,7 +58,16 @@ export class AcquisitionWait {
 
   /** Until `afterMs`, at most a second. False when the time to wait is over. */
   async pause(afterMs: number): Promise<boolean> {
-    const leftMs = this.#wanted.waitMs - this.#elapsedMs()
+    return this.#pauseWithin(this.#wanted.waitMs, afterMs)
+  }
+
+  /** Where an attempt told nothing: another one follows at once, also when there is no time to wait. False when that of a call is over, too. */
+  async again(): Promise<boolean> {
+    return this.#pauseWithin(this.#overallMs, 1)
+  }
+
+  async #pauseWithin(mostMs: number, afterMs: number): Promise<boolean> {
+    const leftMs = mostMs - this.#elapsedMs()
     if (leftMs <= 0) return false
     // Jitter, so that nodes that start together do not ask in step.
     const pauseMs = Math.min(afterMs, maxPauseMs) * (1 + Math.random() / 10)

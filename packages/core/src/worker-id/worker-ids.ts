@@ -139,7 +139,18 @@ export class WorkerIds {
   ): Promise<void> {
     const skewMs = leastSkewMs(sentAt.wallMs, this.#context.clock.wallMs(), backendMs)
     const isProven = Math.abs(skewMs) > terms.maxSkewMs
-    if (isProven || !(await wait.pause(1))) throw skewError(skewMs, terms.maxSkewMs, backendMs)
+    if (isProven) throw skewError(skewMs, terms.maxSkewMs, backendMs)
+    if (!(await wait.again())) throw this.#tooLate(terms.maxSkewMs)
+  }
+
+  #tooLate(maxSkewMs: number): MultinodeError {
+    const { backend } = this.#context
+    return new MultinodeError(
+      'TIMEOUT',
+      `workerid on ${backend}: acquire was under way for more than ${maxSkewMs} ms (maxSkewMs) each time, too long to tell whether the clocks agree. ` +
+        'Nothing was taken; try again, or allow for more.',
+      { capability: 'workerid', backend, details: { operation: 'acquire', maxSkewMs } },
+    )
   }
 
   /** A failure that may pass is a result; any other one is thrown. */

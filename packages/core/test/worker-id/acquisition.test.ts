@@ -287,4 +287,38 @@ describe('the end of the waiting', () => {
     await on.clock.advance(2)
     expect(acquiring.state).toBe('resolved')
   })
+
+  test('such a request is repeated also without time to wait, for as long as a call may take', async () => {
+    const on = new WorkerIdsOn()
+    const turns = async (): Promise<void> => {
+      for (let each = 0; each < 5; each += 1) await on.clock.advance(2)
+    }
+    let late = 1
+    on.answers.acquire = async () => {
+      if (late-- === 0) delete on.answers.acquire
+      on.clock.freeze(2_000)
+      return { status: 'skewed', backendMs: on.clock.wallMs() }
+    }
+    const terms = { waitMs: 0, maxSkewMs: 1_000 }
+    const acquiring = watch(on.workerIds.acquire(terms))
+    await turns()
+    expect(acquiring.state).toBe('resolved')
+    expect(on.times('acquire')).toHaveLength(3)
+
+    late = Infinity
+    on.answers.acquire = async () => {
+      on.clock.freeze(2_000)
+      return { status: 'skewed', backendMs: on.clock.wallMs() }
+    }
+    const refused = watch(on.workerIds.acquire(terms))
+    await turns()
+    expect(refused.value).toMatchObject({
+      code: 'TIMEOUT',
+      retryable: true,
+      message: expect.stringContaining('more than 1000 ms (maxSkewMs) each time'),
+    })
+    expect(on.times('acquire')).toHaveLength(6)
+    await on.workerIds.close()
+    expect(on.clock.pendingTimers).toBe(0)
+  })
 })
