@@ -20,6 +20,7 @@ const meaningOfWord: Readonly<Record<string, Meaning>> = {
   READONLY: { code: 'UNAVAILABLE', advice: 'This server is a replica; a failover may be under way.' },
   LOADING: { code: 'UNAVAILABLE', advice: 'The server is loading its data; try again.' },
   MASTERDOWN: { code: 'UNAVAILABLE', advice: 'The replica has lost its master; try again.' },
+  UNBLOCKED: { code: 'UNAVAILABLE', advice: 'This server became a replica meanwhile; it is reconnected.' },
   NOREPLICAS: {
     code: 'UNAVAILABLE',
     advice: 'Too few replicas follow this server (min-replicas-to-write), or it was replaced; try again.',
@@ -91,8 +92,8 @@ export function toRedisError(error: unknown, origin: RedisErrorOrigin): Multinod
   const isReply = native.name === 'ReplyError'
   const known = isReply ? meaningOfReply(native.message) : (meaningOfTls(native) ?? meaningOfClient(native))
   const { code, advice } = known ?? { code: 'REJECTED', advice: '' }
-  // A refusal inside a script may come after the script's first write.
-  const isRefused = isReply && known !== undefined && !/\buser_script\b/.test(native.message)
+  // A refusal inside a script may come after the script's first write, and one of WAIT after what it waits for.
+  const isRefused = isReply && known !== undefined && !/^UNBLOCKED\b|\buser_script\b/.test(native.message)
   return new MultinodeError(
     code,
     `Redis at ${origin.address}: ${origin.operation} failed: ${reasonOf(native)}. ${advice}`.trim(),

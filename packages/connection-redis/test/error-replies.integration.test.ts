@@ -72,6 +72,22 @@ describe.skipIf(!serversAvailable())('an error reply', async () => {
     expect(await run('SET', 'k', 'v')).toBe('OK')
   })
 
+  it('to who waits on a server that becomes a replica is UNAVAILABLE', async () => {
+    const link = await connection.duplicate({ blockMs: 10_000 })
+    const waiting = settled(link.command('XREAD', ['BLOCK', '10000', 'STREAMS', 'nothing', '$'], 15_000))
+    await waitUntil('it to wait', async () =>
+      String(await server.cli('INFO', 'clients')).includes('blocked_clients:1'),
+    )
+    const nobody = await claimPort()
+    await server.cli('REPLICAOF', '127.0.0.1', String(nobody.port))
+    const { error } = await waiting
+    expect(error).toMatchObject({ code: 'UNAVAILABLE', retryable: true })
+    expect(String(error), 'the control: it was told so').toContain('UNBLOCKED')
+    await server.cli('REPLICAOF', 'NO', 'ONE')
+    nobody.release()
+    await link.close()
+  })
+
   it('of too few replicas is UNAVAILABLE, from a command and from a script', async () => {
     await server.cli('CONFIG', 'SET', 'min-replicas-to-write', '1')
     const expected = { code: 'UNAVAILABLE', retryable: true }

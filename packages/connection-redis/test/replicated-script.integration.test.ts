@@ -1,5 +1,6 @@
 import { pluginContext } from '@multinode/core/testing'
 import {
+  claimPort,
   type RedisServer,
   serversAvailable,
   startCluster,
@@ -80,6 +81,24 @@ describe.skipIf(!serversAvailable())('a script with WAIT, on a master with a rep
     await using asReplica = await open(replica.url)
     const onReplica = asReplica.replicatedScript(bump, ['key'], [], one, callMs)
     await expect(onReplica).rejects.toMatchObject({ code: 'UNAVAILABLE', retryable: true })
+  })
+
+  it('may have happened when its server becomes a replica while it waits', async () => {
+    await using connection = await open(master.url)
+    await connection.replicatedScript(bump, ['key'], [], one, callMs)
+    link.blackhole()
+    const waiting = settled(connection.replicatedScript(bump, ['demoted'], [], one, callMs))
+    await waitUntil('it to wait', async () =>
+      String(await master.cli('INFO', 'clients')).includes('blocked_clients:1'),
+    )
+    const nobody = await claimPort()
+    await master.cli('REPLICAOF', '127.0.0.1', String(nobody.port))
+    const { error } = await waiting
+    expect(error).toMatchObject({ code: 'UNAVAILABLE', retryable: true, outcome: 'unknown' })
+    expect(await master.cli('GET', 'demoted'), 'the control: it has').toBe('1')
+    await master.cli('REPLICAOF', 'NO', 'ONE')
+    nobody.release()
+    link.heal()
   })
 })
 
