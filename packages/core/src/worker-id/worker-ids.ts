@@ -57,7 +57,8 @@ export class WorkerIds {
    * Takes an id that nobody has, and keeps it until {@link WorkerLease.release}. One round trip when one is free.
    *
    * @throws `EXHAUSTED` with `details.retryAfterMs` and `details.holders` when none became free within `waitMs`; `CLOCK_SKEW` when the clocks of
-   * this node and the backend differ by more than `maxSkewMs`; `TIMEOUT` or `UNAVAILABLE` when the backend was away for as long
+   * this node and the backend differ by more than `maxSkewMs`; `TIMEOUT` or `UNAVAILABLE` when the backend was away for as long, `TIMEOUT` also when it
+   * answered too late each time to compare the clocks
    */
   async acquire(options: AcquireWorkerIdOptions = {}): Promise<WorkerLease> {
     const wanted = readAcquireOptions(options, this.#ownerKey, this.#context)
